@@ -1,0 +1,33 @@
+# Each target is a line or two; `make up` is the place to start.
+PYTHON ?= python3.11
+BIN := .venv/bin
+
+.PHONY: up test check lock bench down clean
+
+up: .venv/ready           ## start everything, deploy examples/triage and prove it
+	@$(BIN)/python examples/triage/up.py
+
+down: .venv/ready         ## stop everything that `make up` started
+	@$(BIN)/qd down --yes
+
+test: .venv/ready         ## everything that must hold, on a fresh machine, with nothing else to set up
+	@$(BIN)/python -m pytest tests
+
+check: .venv/ready        ## style, types, layers
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache
+
+bench: .venv/ready        ## measure against peers; prints one JSON line each
+	@$(BIN)/python bench/run.py
+
+lock: .venv/ready         ## resolve the dependencies anew
+	@$(BIN)/uv pip compile -q pyproject.toml requirements.in --group dev --universal --generate-hashes --no-header --python-version 3.11 -o requirements.lock
+
+clean:                    ## forget the environment
+	rm -rf .venv
+
+.venv/ready: pyproject.toml requirements.lock requirements-uv.txt
+	@command -v $(PYTHON) >/dev/null || { echo "Quarterdeck needs Python 3.11: set PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/uv || { $(PYTHON) -m venv .venv && $(BIN)/python -m pip install -q --require-hashes -r requirements-uv.txt; }
+	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,171 @@
+"""Plan, apply, roll back, prove, stop: the verbs that move a system."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from quarterdeck.api.services import Caller, Given, Services
+from quarterdeck.deploy import nouns, status
+from quarterdeck.deploy.fleet import Source
+from quarterdeck.errors import Forbidden
+from quarterdeck.model.records import Actor, Entry
+from quarterdeck.store import journal, revisions, systems
+
+router = APIRouter(prefix="/v1")
+Json = dict[str, Any]
+
+
+class SpecBody(BaseModel):
+    """A spec as text, with the folder its paths are relative to and the variables its `env:` references name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    text: str = Field(max_length=1 << 20)
+    filename: str = Field(default="quarterdeck.yaml", max_length=4096)
+    base: Path
+    environ: dict[str, str] = Field(default_factory=dict)
+
+    def source(self) -> Source:
+        """As the fleet wants it."""
+        return Source(self.text, self.filename, self.base, self.environ)
+
+
+class ApplyBody(SpecBody):
+    """`index`: refuse when the system was edited since."""
+
+    index: int | None = None
+    reason: str = Field(default="", max_length=1000)
+
+
+class RollbackBody(BaseModel):
+    """`to` is a revision number; the one before the current without it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    system: str | None = None
+    to: int | None = Field(default=None, ge=1)
+    reason: str = Field(default="", max_length=1000)
+
+
+class ValidateBody(BaseModel):
+    """`deep` also runs the proofs that cost more."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    system: str | None = None
+    deep: bool = False
+
+
+class DownBody(BaseModel):
+    """Without `system` everything stops; `purge` forgets the home's data too. `within` is seconds for draining."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    system: str | None = None
+    purge: bool = False
+    within: float = Field(default=10.0, ge=0, le=600)
+
+
+@router.post("/plan")
+async def plan(body: SpecBody, given: Given, caller: Caller) -> Json:
+    """What applying the spec would do, and the index it was planned at."""
+    _local(caller)
+    planned = await given.fleet.plan(body.source())
+    steps = [{"phase": s.phase, "action": s.action, "target": s.target, "reason": s.reason} for s in planned.steps]
+    summary = {action: sum(s.action == action for s in planned.steps) for action in ("add", "change", "remove")}
+    return {
+        "apiVersion": status.API,
+        "kind": "Plan",
+        "system": planned.system,
+        "index": planned.index,
+        "steps": steps,
+        "summary": summary,
+        "warnings": list(planned.warnings),
+    }
+
+
+@router.post("/apply")
+async def apply(body: ApplyBody, given: Given, caller: Caller) -> Json:
+    """Make the spec the current revision; the loop does the rest."""
+    _local(caller)
+    revision, created, warnings = await given.fleet.apply(body.source(), caller, index=body.index, reason=body.reason)
+    return _revision(given, revision.system, created=created, warnings=warnings)
+
+
+@router.post("/rollback")
+async def rollback(body: RollbackBody, given: Given, caller: Caller) -> Json:
+    """Bring an earlier revision back, code included."""
+    system = given.fleet.one(body.system)
+    await given.fleet.rollback(system, body.to, caller, body.reason)
+    return _revision(given, system, created=True, warnings=())
+
+
+@router.post("/validate")
+async def validate(body: ValidateBody, given: Given) -> Json:
+    """Run every proof now."""
+    system = given.fleet.one(body.system)
+    found = await given.fleet.validate(system, deep=body.deep)
+    look = await given.fleet.look(system)
+    now = given.clock.now()
+    document = _status(given, look, now)
+    ok = all(c.status == "true" for c in found)
+    items = status.validation(look, now)
+    return {"apiVersion": status.API, "kind": "Validation", "system": system, "ok": ok, "items": items, "readiness": document["readiness"]}
+
+
+@router.get("/status")
+async def show(given: Given, system: str | None = None) -> Json:
+    """One system on one screen."""
+    look = await given.fleet.look(given.fleet.one(system))
+    return _status(given, look, given.clock.now())
+
+
+@router.post("/down")
+async def down(body: DownBody, given: Given, caller: Caller) -> Json:
+    """Stop one system, or everything and then the control plane."""
+    if body.system is not None:
+        left = await given.fleet.remove(given.fleet.one(body.system), caller, "down")
+        return {"stopped": [body.system], "left": list(left)}
+    names = given.fleet.names()
+    if given.store.writable:
+        entry = Entry(caller, "down", "everything", after={"purge": body.purge})
+        await given.store.write(lambda tx: journal.append(tx, entry))
+    found = await given.stop_node(body.within)
+    if body.purge:
+        for system in names:
+            await given.store.write(partial(systems.remove, system=system, actor=caller, reason="down --purge"))
+        shutil.rmtree(given.home.revisions, ignore_errors=True)
+    given.stopping.set()
+    return {"stopped": list(names), "left": [str(item) for kind in found["left"].values() for item in kind]}
+
+
+def _local(caller: Actor) -> None:
+    """A spec names folders of this machine: only its owner may hand one in."""
+    if caller.via != "socket":
+        raise Forbidden("specs are applied through the unix socket", hint="use qd on the machine of the control plane")
+
+
+def _revision(given: Services, system: str, *, created: bool, warnings: tuple[str, ...]) -> Json:
+    with given.store.read() as conn:
+        revision = revisions.current(conn, system)
+    desired = given.fleet.desired(system)
+    if revision is None or desired is None:
+        raise Forbidden(f"{system} was removed meanwhile")
+    shape = nouns.revision(revision, current=True)
+    index, generation = desired.index, desired.generation
+    return {**shape, "kind": "Revision", "created": created, "index": index, "generation": generation, "warnings": list(warnings)}
+
+
+def _status(given: Services, look: Any, now: float) -> Json:
+    weak = () if given.store.writable else ("read-only store",)
+    document = status.status(look, now, engine=given.fleet.engine.name, weakenings=weak)
+    return {**document, "url": given.url, "read_only": not given.store.writable, "limits": limits(given)}
+
+
+def limits(given: Services) -> Json:
+    """What is kept, and how much of it there may be."""
+    sizes = given.store.sizes()
+    kept = sum(f.stat().st_size for f in given.home.logs.rglob("*.log*") if f.is_file())
+    return {"store": sizes, "logs": {"bytes": kept, "per_replica_limit": 10 << 20}, "revisions": {"limit": revisions.KEEP}}

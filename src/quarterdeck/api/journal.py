@@ -1,0 +1,86 @@
+"""The journal: listed, followed, exported."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import StreamingResponse
+
+from quarterdeck.api import sse
+from quarterdeck.api.nouns import listed
+from quarterdeck.api.services import Given, Services
+from quarterdeck.clock import iso
+from quarterdeck.deploy import nouns
+from quarterdeck.store import export as exporting
+from quarterdeck.store import journal as rows
+
+router = APIRouter(prefix="/v1/journal")
+PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which records are meant; None = all."""
+
+    system: str | None
+    target: str | None
+    verb: str | None
+
+
+@router.get("", response_model=None)
+async def read(  # noqa: PLR0917 one parameter a filter
+    request: Request,
+    given: Given,
+    system: str | None = None,
+    after: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int, Query(ge=1, le=PAGE)] = 200,
+    target: str | None = None,
+    verb: str | None = None,
+    newest: bool = False,  # noqa: FBT001, FBT002 a query flag
+    last_event_id: Annotated[int | None, Header()] = None,
+) -> dict[str, Any] | StreamingResponse:
+    """Records in order; with `Accept: text/event-stream` those to come as well, from `Last-Event-ID` on."""
+    filters = Filters(system, target, verb)
+    if "text/event-stream" in request.headers.get("accept", ""):
+        start = last_event_id if last_event_id is not None else after
+        return sse.stream(_follow(given, start, filters))
+    with given.store.read() as conn:
+        found = rows.read(conn, after=after, limit=limit, newest_first=newest, system=system, target=target, verb=verb)
+    return listed([nouns.record(r) for r in found])
+
+
+@router.get("/head")
+async def head(given: Given) -> dict[str, Any]:
+    """The end of the chain, to be kept elsewhere."""
+    with given.store.read() as conn:
+        found = rows.head(conn)
+    return {"seq": found.seq, "hash": found.hash, "at": iso(found.at)}
+
+
+@router.get("/export")
+async def export(given: Given) -> StreamingResponse:
+    """Every record and signed checkpoint as JSON lines."""
+    out = io.StringIO()
+    with given.store.read() as conn:
+        exporting.export(conn, out)
+    return StreamingResponse(iter([out.getvalue()]), media_type="application/x-ndjson")
+
+
+async def _follow(given: Services, after: int, filters: Filters) -> AsyncIterator[str]:
+    news = given.store.subscribe()
+    try:
+        while not given.stopping.is_set():
+            with given.store.read() as conn:
+                found = rows.read(conn, after=after, limit=PAGE, system=filters.system, target=filters.target, verb=filters.verb)
+            for record in found:
+                after = record.seq
+                yield sse.event("record", json.dumps(nouns.record(record)), id_=record.seq)
+            if len(found) < PAGE and not await news.wait(sse.KEEP_ALIVE):
+                yield sse.COMMENT
+    finally:
+        news.close()

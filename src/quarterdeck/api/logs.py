@@ -1,0 +1,127 @@
+"""What replicas wrote, read from the node's rotated files: newest lines, then those to come."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import json
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
+
+from quarterdeck.api import sse
+from quarterdeck.api.services import Given, Services
+
+router = APIRouter(prefix="/v1/logs")
+POLL: Final = 0.2
+TAIL_BYTES: Final = 1 << 20
+"""How far back a tail looks in one file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One log line: RFC 3339 time, out or err, text."""
+
+    replica: str
+    at: str
+    stream: str
+    text: str
+
+    def event(self) -> str:
+        """As sent."""
+        return sse.event("line", json.dumps({"replica": self.replica, "at": self.at, "stream": self.stream, "text": self.text}))
+
+
+@router.get("")
+async def logs(  # noqa: PLR0917 one parameter a filter
+    given: Given,
+    system: str | None = None,
+    target: str | None = None,
+    since: Annotated[float | None, Query(ge=0)] = None,
+    tail: Annotated[int, Query(ge=0, le=10_000)] = 200,
+    follow: bool = False,  # noqa: FBT001, FBT002 a query flag
+    previous: bool = False,  # noqa: FBT001, FBT002 a query flag
+) -> StreamingResponse:
+    """Server-sent `line` events; `since` is seconds ago. `previous` leaves out what the present incarnation wrote."""
+    name = given.fleet.one(system)
+    wanted = (target or "").rpartition(":")[2]
+    after = given.clock.now() - since if since is not None else 0.0
+    before = await _born(given, name) if previous else {}
+    return sse.stream(_lines(given, name, wanted, after, before, tail=tail, follow=follow))
+
+
+async def _born(given: Services, system: str) -> dict[str, float]:
+    world = await given.fleet.engine.observe(system)
+    return {r.name: r.started for w in world.workloads for r in w.replicas if r.pid is not None}
+
+
+async def _lines(
+    given: Services, system: str, target: str, after: float, before: dict[str, float], *, tail: int, follow: bool
+) -> AsyncIterator[str]:
+    folder = given.home.logs / system
+    files = {path: path.stat().st_size for path in _files(folder, target)}
+    found = heapq.merge(*(_old(path, _name(folder, path), size) for path, size in files.items()), key=lambda line: line.at)
+    kept = [x for x in found if _seconds(x.at) >= after and _seconds(x.at) < before.get(x.replica, float("inf"))]
+    for line in kept[-tail:] if tail else []:
+        yield line.event()
+    while follow and not given.stopping.is_set():
+        await asyncio.sleep(POLL)
+        for path in _files(folder, target):
+            for line in _new(path, _name(folder, path), files):
+                yield line.event()
+    yield sse.event("end", "{}")
+
+
+def _files(folder: Path, target: str) -> list[Path]:
+    found = sorted(folder.glob("*/*.log"))
+    return [p for p in found if _meant(_name(folder, p), target)]
+
+
+def _meant(replica: str, target: str) -> bool:
+    return not target or replica == target or replica.partition("/")[0] == target or replica.rpartition("-")[0] == target
+
+
+def _name(folder: Path, path: Path) -> str:
+    return str(path.relative_to(folder)).removesuffix(".log")
+
+
+def _old(path: Path, replica: str, size: int) -> Iterator[Line]:
+    with path.open("rb") as file:
+        if size > TAIL_BYTES:
+            file.seek(size - TAIL_BYTES)
+            file.readline()
+        yield from _parsed(file.read(max(size - file.tell(), 0)), replica)
+
+
+def _new(path: Path, replica: str, offsets: dict[Path, int]) -> Iterator[Line]:
+    """Whole lines written since the last look; a file that became shorter was rotated and is read from its start."""
+    size = path.stat().st_size
+    start = offsets.get(path, 0)
+    if size < start:
+        start = 0
+    with path.open("rb") as file:
+        file.seek(start)
+        data = file.read(TAIL_BYTES)
+    whole = data[: data.rfind(b"\n") + 1]
+    offsets[path] = start + len(whole)
+    yield from _parsed(whole, replica)
+
+
+def _parsed(data: bytes, replica: str) -> Iterator[Line]:
+    for raw in data.decode("utf-8", "replace").splitlines():
+        at, _, rest = raw.partition(" ")
+        stream, _, text = rest.partition(" ")
+        if stream in ("out", "err"):
+            yield Line(replica, at, stream, text)
+
+
+def _seconds(at: str) -> float:
+    try:
+        return datetime.fromisoformat(at).timestamp()
+    except ValueError:
+        return 0.0

@@ -1,0 +1,87 @@
+"""A human's Changes: scale, restart, quarantine, release, hold, and taking one back."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from quarterdeck.cli.client import Document
+from quarterdeck.cli.explain import TargetArgument
+from quarterdeck.cli.render import clock_time, show
+from quarterdeck.cli.screen import clean
+from quarterdeck.cli.session import Session
+from quarterdeck.cli.times import instant
+
+ReasonOption = Annotated[str, typer.Option(metavar="TEXT", help="Why; shown wherever the change is.")]
+UntilOption = Annotated[str | None, typer.Option(metavar="TIME", help="When it ends by itself: 2h, 18:00 or 2026-11-24T18:00.")]
+
+
+def scale(
+    session: Session,
+    target: TargetArgument,
+    replicas: Annotated[int, typer.Argument(metavar="N", min=0, help="How many.")],
+    reason: ReasonOption,
+    until: UntilOption = None,
+) -> None:
+    """Set the number of replicas of an agent, within the bounds of the spec.
+
+    $ qd scale analysts/analyst 5 --reason "load test" --until 18:00
+    """
+    _propose(session, target, ("replicas", replicas), reason, until)
+
+
+def restart(session: Session, target: TargetArgument, reason: ReasonOption) -> None:
+    """Replace the replicas of an agent, as a rolling update does: no more missing at a time than the spec allows.
+
+    $ qd restart analysts/analyst --reason "stale cache"
+    """
+    _propose(session, target, ("restart_before", session.client.clock.now()), reason)
+
+
+def quarantine(session: Session, target: TargetArgument, reason: ReasonOption, until: UntilOption = None) -> None:
+    """Keep a replica for inspection: it gets no traffic, and another one takes its place.
+
+    $ qd quarantine analysts/analyst-1 --reason "wrong answers"
+    """
+    _propose(session, target, ("quarantined", True), reason, until)
+
+
+def release(session: Session, target: TargetArgument, reason: ReasonOption) -> None:
+    """End the quarantine of a replica.
+
+    $ qd release analysts/analyst-1 --reason "looked at"
+    """
+    _propose(session, target, ("quarantined", False), reason)
+
+
+def hold(session: Session, target: TargetArgument, reason: ReasonOption, until: UntilOption = None) -> None:
+    """Keep all automation off a target; people still may change it. qd revert ends it.
+
+    $ qd hold analysts/analyst --until 2h --reason "being debugged"
+    """
+    _propose(session, target, ("hold", True), reason, until)
+
+
+def revert(
+    session: Session,
+    change: Annotated[int, typer.Argument(metavar="CHANGE", help="Its id, from qd get changes.")],
+    reason: ReasonOption = "",
+) -> None:
+    """Take a change back.
+
+    $ qd revert 12
+    """
+    document = session.client.delete(f"/v1/changes/{change}", {"reason": reason or None, "system": session.system})
+    show(session, document, lambda screen: screen.line(f"change {change} is reverted"), name=str(change))
+
+
+def _propose(session: Session, target: str, patch: tuple[str, object], reason: str, until: str | None = None) -> None:
+    (field, value), (session, inside) = patch, session.aimed_at(target)
+    ends = instant(until, session.client.clock.now()) if until else None
+    body = {"system": session.system, "target": inside, "field": field, "value": value, "reason": reason, "until": ends}
+    change: Document = session.client.post("/v1/changes", body)
+    shown = clock_time(value) if field == "restart_before" else str(value).lower()
+    text = f"change {change['id']}: {clean(inside)} {field} {shown}" + (f" until {clock_time(ends)[:16]}" if ends else "")
+    show(session, change, lambda screen: screen.line(text), name=str(change["id"]))
+    session.say(f"next: qd explain {inside} · qd revert {change['id']}")

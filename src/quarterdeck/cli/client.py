@@ -1,0 +1,244 @@
+"""The API client: HTTP over the control plane's unix socket, standard library only. Refusals come back as the errors of `errors.py`."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from quarterdeck import errors
+from quarterdeck.clock import Clock
+from quarterdeck.errors import QuarterdeckError, SpecError, Transient
+from quarterdeck.model.home import Home
+
+Document = dict[str, Any]
+Query = Mapping[str, object]
+NOTHING: Final[Query] = {}
+_PATIENCE: Final = 30.0
+"""Seconds for one answer."""
+_ABSENCE: Final = 8.0
+"""Seconds to wait for a control plane whose node is alive: the node is restarting it, which takes at most five."""
+_SILENCE: Final = 60.0
+"""Seconds without a byte after which a followed stream is opened anew."""
+_LONGEST_LINE: Final = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One server-sent event (WHATWG HTML, section 9.2): its id, its name, its data as JSON."""
+
+    id: str
+    name: str
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request; query values that are None are left out, `last` is the id of the last event seen."""
+
+    method: str
+    path: str
+    query: Query = field(default_factory=dict)
+    body: Document | None = None
+    accept: str = "application/json"
+    last: str = ""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.method} {self.path}"
+
+    @property
+    def target(self) -> str:
+        """Path and query."""
+        kept = {key: _text(value) for key, value in self.query.items() if value is not None}
+        return f"{self.path}?{urlencode(kept)}" if kept else self.path
+
+    @property
+    def content(self) -> str | None:
+        """The body as JSON."""
+        return None if self.body is None else json.dumps(self.body)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The request's headers."""
+        typed = {"Content-Type": "application/json"} if self.body is not None else {}
+        resumed = {"Last-Event-ID": self.last} if self.last else {}
+        return {"Accept": self.accept, "Connection": "close", **typed, **resumed}
+
+
+class Connection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: Path, timeout: float | None) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self.path = path
+
+    def connect(self) -> None:
+        """Connect; raises OSError when nobody listens."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self.path))
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The control plane of one home. Every call raises Transient when nobody answers, else the error the answer carries."""
+
+    home: Home
+    clock: Clock
+    absence: float = _ABSENCE
+
+    def get(self, path: str, query: Query = NOTHING, *, timeout: float = _PATIENCE) -> Any:
+        """GET a JSON document; query values that are None are left out."""
+        return self._call(Request("GET", path, query), timeout)
+
+    def post(self, path: str, body: Document | None = None, *, timeout: float = _PATIENCE) -> Any:
+        """POST a JSON document; fields that are None are left out."""
+        return self._call(Request("POST", path, body={key: value for key, value in (body or {}).items() if value is not None}), timeout)
+
+    def delete(self, path: str, query: Query = NOTHING, *, timeout: float = _PATIENCE) -> Any:
+        """DELETE a thing."""
+        return self._call(Request("DELETE", path, query), timeout)
+
+    def lines(self, path: str, query: Query = NOTHING) -> Iterator[str]:
+        """GET a text document line by line, e.g. an export."""
+        with self._answer(Request("GET", path, query, accept="*/*"), _SILENCE) as answer:
+            for line in answer:
+                yield line.decode("utf-8", "replace").rstrip("\n")
+
+    def events(self, path: str, query: Query = NOTHING, *, last: str = "") -> Iterator[Event]:
+        """GET a stream of events until the server ends it; `last` is the id of the last event seen. Raises Transient when it breaks."""
+        with self._answer(Request("GET", path, query, accept="text/event-stream", last=last), _SILENCE) as answer:
+            yield from parse(line.decode("utf-8", "replace") for line in _lines(answer))
+
+    def answers(self) -> Document | None:
+        """The version document when a control plane answers now, else None."""
+        try:
+            found: Document = Client(self.home, self.clock, absence=0).get("/v1/version", timeout=5)
+        except Transient:
+            return None
+        return found
+
+    def _call(self, request: Request, timeout: float) -> Any:
+        with self._answer(request, timeout) as answer:
+            text = answer.read()
+        try:
+            return json.loads(text) if text else None
+        except ValueError as error:
+            raise Transient(f"{request.name}: the answer is not JSON", hint="qd version tells what answers there") from error
+
+    @contextmanager
+    def _answer(self, request: Request, timeout: float) -> Iterator[http.client.HTTPResponse]:
+        connection = self._connect(timeout)
+        try:
+            connection.request(request.method, request.target, request.content, request.headers)
+            answer = connection.getresponse()
+            if answer.status >= HTTPStatus.BAD_REQUEST:
+                raise refusal(answer.read(), answer.status)
+            yield answer
+        except TimeoutError as error:
+            raise Transient(f"no answer to {request.name} within {timeout:g} s: the outcome is unknown", hint="qd status") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise Transient(f"the control plane went away during {request.name}: the outcome is unknown", hint="qd status") from error
+        finally:
+            connection.close()
+
+    def _connect(self, timeout: float) -> Connection:
+        limit = self.clock.monotonic() + self.absence
+        while True:
+            connection = Connection(self.home.api_socket, timeout)
+            try:
+                connection.connect()
+            except OSError as error:
+                connection.close()
+                if isinstance(error, PermissionError):
+                    raise errors.Forbidden(
+                        f"{self.home.api_socket} belongs to another user", hint="run qd as the user who ran qd up"
+                    ) from error
+                if self.clock.monotonic() < limit and comes_back(self.home):
+                    time.sleep(0.05)
+                    continue
+                message = f"no control plane answers for {self.home.root}"
+                raise Transient(message, hint="start one with qd up", where=str(self.home.api_socket)) from error
+            return connection
+
+
+def comes_back(home: Home) -> bool:
+    """Whether an absent control plane will be back by itself: its node lives and nobody ordered it to stay down."""
+    return not ordered_down(home) and listens(home.node_socket)
+
+
+def ordered_down(home: Home) -> bool:
+    """Whether the order to stop stands."""
+    try:
+        with home.stop_order.open("rb") as file:
+            return file.read(1) == b"1"
+    except FileNotFoundError:
+        return False
+
+
+def listens(path: Path) -> bool:
+    """Whether somebody accepts connections at a unix socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        return os.path.exists(path) and probe.connect_ex(str(path)) == 0  # noqa: PTH110 one call, no object
+
+
+def refusal(text: bytes, status: int) -> QuarterdeckError:
+    """The error that a refused request's body describes; its exit code is the body's."""
+    try:
+        body = json.loads(text)["error"]
+        kind, message = getattr(errors, str(body["kind"]), None), str(body["message"])
+    except (ValueError, KeyError, TypeError):
+        kind, message, body = None, f"the control plane answered {status}: {text[:200].decode('utf-8', 'replace')}", {}
+    where, hint, problems = str(body.get("where") or ""), str(body.get("hint") or ""), tuple(map(str, body.get("problems") or ()))
+    if problems:
+        error: QuarterdeckError = SpecError(message, problems=problems, hint=hint, where=where)
+    elif isinstance(kind, type) and issubclass(kind, QuarterdeckError):
+        error = kind(message, hint=hint, where=where)
+    else:
+        error = QuarterdeckError(message, hint=hint, where=where)
+    error.exit_code = int(body.get("exit_code", error.exit_code))
+    return error
+
+
+def parse(lines: Iterator[str]) -> Iterator[Event]:
+    """Events from the lines of a stream; comments are skipped, an event cut off at the end is dropped."""
+    name, last = "", ""
+    data: list[str] = []
+    for line in lines:
+        text = line.rstrip("\r\n")
+        label, _, value = text.partition(":")
+        value = value.removeprefix(" ")
+        match label:
+            case "" if not text:
+                if data:
+                    yield Event(last, name or "message", json.loads("\n".join(data)))
+                name, data = "", []
+            case "id":
+                last = value
+            case "event":
+                name = value
+            case "data":
+                data.append(value)
+            case _:  # a comment, or a field that this client does not know
+                pass
+
+
+def _lines(answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    while line := answer.readline(_LONGEST_LINE):
+        yield line
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,103 @@
+"""Watching an applied revision until it is ready, has failed for good, or time is up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from quarterdeck.cli.client import Client, Document
+from quarterdeck.cli.phases import failure_lines, ready_lines
+from quarterdeck.cli.progress import Progress
+from quarterdeck.errors import Transient
+
+Outcome = Literal["ready", "failed", "timeout", "superseded"]
+EXIT: Final[dict[Outcome, int]] = {"ready": 0, "failed": 1, "timeout": 5, "superseded": 0}
+STABLE: Final = 1.0
+"""A failure that lasts this long is reported; a shorter one is a retry at work."""
+_ABSENCE: Final = 15.0
+_EAGER, _EAGER_FOR, _CALM = 0.05, 5.0, 0.25
+_SLICE: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How it ended, the last status seen (None: none), and how long it was watched, in seconds."""
+
+    outcome: Outcome
+    status: Document | None
+    seconds: float
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code that says so."""
+        return EXIT[self.outcome]
+
+
+@dataclass(slots=True)
+class Watch:
+    """Watches one revision of one system; `superseded` may end it early, e.g. because the file was saved again."""
+
+    client: Client
+    system: str
+    revision: int
+    progress: Progress
+    superseded: Callable[[], bool] = bool
+    _failure: tuple[object, ...] = ()
+    _failing_since: float = 0.0
+    _answered: float = 0.0
+
+    def until(self, timeout: float) -> Result:
+        """Poll until the end. Raises Transient when the control plane is away and does not come back."""
+        start = self._answered = self.client.clock.monotonic()
+        status: Document | None = None
+        outcome: Outcome | None = None
+        try:
+            while outcome is None:
+                status = self._look() or status
+                now = self.client.clock.monotonic()
+                outcome = self._judge(status, now) or ("timeout" if now - start > timeout else None)
+                if outcome is None:
+                    time.sleep(_EAGER if now - start < _EAGER_FOR else _CALM)
+        finally:
+            self.progress.end()
+        return Result(outcome, status, self.client.clock.monotonic() - start)
+
+    def _look(self) -> Document | None:
+        try:
+            status: Document = self.client.get("/v1/status", {"system": self.system}, timeout=_SLICE)
+        except Transient:
+            if self.client.clock.monotonic() - self._answered > _ABSENCE:
+                raise
+            return None
+        self._answered = self.client.clock.monotonic()
+        if int(status.get("revision") or 0) < self.revision:
+            return None
+        self.progress.update(status)
+        return status
+
+    def _judge(self, status: Document | None, now: float) -> Outcome | None:
+        if self.superseded():
+            return "superseded"
+        failure = (status or {}).get("failure")
+        mark = tuple(failure.get(name) for name in ("phase", "step", "target")) if failure else ()
+        if mark != self._failure:
+            self._failure, self._failing_since = mark, now
+        if status and status.get("ready"):
+            return "ready"
+        return "failed" if mark and now - self._failing_since >= STABLE else None
+
+
+def told(result: Result, seconds: float | None) -> list[str]:
+    """The lines after the phases; `seconds` is the whole time it took, None when there was nothing to do."""
+    match result.outcome, result.status:
+        case "ready", dict(status):
+            return ready_lines(status, seconds)
+        case "failed", dict(status):
+            return failure_lines(status)
+        case "timeout", status:
+            sentence = f": {status['sentence']}" if status and status.get("sentence") else ""
+            return [f" Not ready after {result.seconds:.0f} s{sentence}", " Do: qd status --watch · qd explain TARGET · qd down"]
+        case _:
+            return [" Saved again: starting over"]

@@ -1,0 +1,127 @@
+"""One verb as a Typer command, made when it is called: its module is imported then and no other."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from quarterdeck.cli.session import Choices, Output, Session
+from quarterdeck.cli.verbs import VERBS, Verb, find, overview
+
+HomeOption = Annotated[Path | None, typer.Option("--home", metavar="DIR", help="The state folder (QUARTERDECK_HOME).")]
+SystemOption = Annotated[str | None, typer.Option("--system", "-s", metavar="NAME", help="The system, where several run.")]
+OutputOption = Annotated[Output | None, typer.Option("--output", "-o", help="How data is printed.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Data and errors only.")]
+SHARED: Final = {"home": (HomeOption, None), "system": (SystemOption, None), "output": (OutputOption, None), "quiet": (QuietOption, False)}
+_SETTINGS: Final = {"help_option_names": ["--help", "-h"]}
+
+
+class Verbs(TyperGroup):
+    """The verbs of the table, each loaded when asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 Typer's signature
+        """Names, for completion."""
+        return [verb.name for verb in VERBS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of a name; an unknown one is refused with the nearest."""
+        verb = find(cmd_name)
+        if verb is None and not ctx.resilient_parsing:
+            near = difflib.get_close_matches(cmd_name, self.list_commands(ctx), n=1)
+            ctx.fail(f"there is no verb {cmd_name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        return verb and get_command(command(verb))
+
+    def get_help(self, ctx: Any) -> str:  # noqa: ARG002 Typer's signature
+        """The same page that is printed without Typer."""
+        return overview()
+
+
+def root() -> Any:
+    """The whole command line."""
+    app = typer.Typer(cls=Verbs, rich_markup_mode=None, pretty_exceptions_enable=False, context_settings=_SETTINGS)
+
+    @app.callback()
+    def options(
+        context: typer.Context,
+        home: HomeOption = None,
+        system: SystemOption = None,
+        output: OutputOption = None,
+        quiet: QuietOption = False,
+    ) -> None:
+        context.obj = Choices(home, system, output, quiet)
+
+    return get_command(app)
+
+
+def command(verb: Verb) -> typer.Typer:
+    """A verb, with the verbs below it, as an app of its own."""
+    app = typer.Typer(
+        rich_markup_mode=None,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings=_SETTINGS,
+        invoke_without_command=verb.alone,
+    )
+    function = _bound(load(verb), verb)
+    if verb.parts:
+        app.callback()(function)
+    else:
+        app.command(verb.name)(function)
+    for part in verb.parts:
+        app.command(part.name, short_help=part.summary)(_bound(load(part), part))
+    return app
+
+
+def load(verb: Verb) -> Callable[..., Any]:
+    """The function of a verb: `function(session, …) -> exit code or None`."""
+    module, _, name = verb.place.partition(":")
+    loaded: Callable[..., Any] = getattr(import_module(f"quarterdeck.cli.{module}"), name)
+    return loaded
+
+
+def own_parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """What a verb takes besides the session, with its annotations evaluated."""
+    _, *own = inspect.signature(function, eval_str=True).parameters.values()
+    return own
+
+
+def choices_of(given: dict[str, Any]) -> Choices:
+    """The shared options, taken out of all that was given."""
+    return Choices(*(given.pop(name) for name in SHARED))
+
+
+def _bound(function: Callable[..., Any], verb: Verb) -> Callable[..., None]:
+    """`function(session, …) -> exit code or None` as Typer wants it: the shared options added, the session made from them."""
+    own = own_parameters(function)
+
+    def run(context: typer.Context, **given: Any) -> None:
+        choices = choices_of(given).over(context.obj or Choices())
+        context.obj = choices
+        if context.invoked_subcommand is None:
+            raise typer.Exit(function(Session.begin(choices), **given) or 0)
+
+    vars(run)["__signature__"] = inspect.Signature(_parameters(own))
+    run.__annotations__ = {one.name: one.annotation for one in _parameters(own)}
+    run.__doc__ = _as_written(inspect.getdoc(function) or verb.summary)
+    run.__name__ = verb.name
+    return run
+
+
+def _as_written(text: str) -> str:
+    """Paragraphs that begin with `$` are examples: a backspace before one makes Typer keep its lines."""
+    return "\n\n".join(f"\b\n{part}" if part.startswith("$ ") else part for part in text.split("\n\n"))
+
+
+def _parameters(own: Sequence[inspect.Parameter]) -> list[inspect.Parameter]:
+    named = inspect.Parameter.KEYWORD_ONLY
+    context = inspect.Parameter("context", named, annotation=typer.Context)
+    shared = [inspect.Parameter(name, named, default=default, annotation=kind) for name, (kind, default) in SHARED.items()]
+    return [context, *(one.replace(kind=named) for one in own), *shared]

@@ -1,0 +1,116 @@
+"""`qd down`: stop everything and prove that nothing is left."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+import typer
+
+from quarterdeck.cli import leftovers
+from quarterdeck.cli.client import Document
+from quarterdeck.cli.render import show
+from quarterdeck.cli.screen import Screen, clean
+from quarterdeck.cli.session import Session
+from quarterdeck.cli.start import write_stop_order
+from quarterdeck.cli.times import duration
+from quarterdeck.cli.usage import UsageError
+from quarterdeck.errors import QuarterdeckError, Transient, UserError
+
+_MARGIN: Final = 15.0
+_SETTLE: Final = 5.0
+
+
+def down(
+    session: Session,
+    purge: Annotated[bool, typer.Option("--purge", help="Also remove the state: revisions, journal, logs, keys.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    within: Annotated[str, typer.Option(metavar="TIME", help="Time for replicas to finish their work.")] = "10s",
+) -> int:
+    """Stop everything: replicas, bus, node, control plane. What is left is looked for and shown; exit 1 if anything is.
+
+    $ qd down
+    $ qd down --yes --purge
+    $ qd down -s triage            only this system; the control plane goes on
+    """
+    drain = duration(within)
+    if session.system:
+        return _one_system(session, session.system, drain, purge=purge, yes=yes)
+    running = bool(leftovers.left(session.home))
+    if not running and not (purge and session.home.root.exists()):
+        return _report(session, [], leftovers.Left((), ()), "nothing was running")
+    if not yes:
+        _confirm(session, _name(session), "stop everything and remove all of its state" if purge else "stop everything")
+    write_stop_order(session.home, b"1")  # before anything else: from here on nothing revives anything
+    stopped = _stop(session, drain, purge=purge) if running else []
+    return _prove(session, stopped, purge=purge)
+
+
+def _stop(session: Session, drain: float, *, purge: bool) -> list[str]:
+    """By the control plane, else by the node."""
+    try:
+        answer: Document = session.client.post("/v1/down", {"purge": purge, "within": drain}, timeout=drain + _MARGIN)
+    except Transient as error:
+        session.say(f"the control plane does not do it ({clean(error.message)}); asking the node")
+        return ["replicas", "node"] if leftovers.stop_node(session.home, drain) is not None else []
+    return [str(one) for one in answer.get("stopped") or ()]
+
+
+def _prove(session: Session, stopped: Sequence[str], *, purge: bool) -> int:
+    found = leftovers.gone(session.home, _SETTLE if stopped else 0)
+    if found:
+        session.say("not ended by itself, killing: " + "; ".join(map(clean, found.told())))
+        leftovers.kill(session.home)
+        found = leftovers.gone(session.home, _SETTLE)
+    leftovers.sweep_files(session.home)
+    if purge and not found:
+        leftovers.purge(session.home)
+        stopped = [*stopped, f"state in {session.home.root} (removed)"]
+    return _report(session, stopped, found, "")
+
+
+def _report(session: Session, stopped: Sequence[str], found: leftovers.Left, words: str) -> int:
+    document = {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "Down", "stopped": list(stopped), "left": found.told()}
+
+    def text(screen: Screen) -> None:
+        if words:
+            screen.line(f" {words}")
+        elif not session.quiet:
+            screen.lines(*(f" stopped {clean(one)}" for one in stopped), f" left    {len(found.told()) or 'nothing'}")
+
+    show(session, document, text, name="down")
+    for line in found.told():
+        session.words.line(f"error: still there: {clean(line)}")
+    return 1 if found else 0
+
+
+def _one_system(session: Session, system: str, drain: float, *, purge: bool, yes: bool) -> int:
+    if not yes:
+        _confirm(session, system, f"stop {system}")
+    answer = session.client.post("/v1/down", {"purge": purge, "within": drain, "system": system}, timeout=drain + _MARGIN)
+
+    def text(screen: Screen) -> None:
+        screen.lines(
+            *(f" stopped {clean(one)}" for one in answer["stopped"]), f" left    {', '.join(map(clean, answer['left'])) or 'nothing'}"
+        )
+
+    show(session, answer, text, name=system)
+    return 1 if answer["left"] else 0
+
+
+def _name(session: Session) -> str:
+    """What has to be typed: the system's name when there is one, else that of the state folder."""
+    try:
+        systems = session.client.get("/v1/systems", timeout=2)["items"]
+    except QuarterdeckError:
+        return session.home.root.name
+    return str(systems[0]["name"]) if len(systems) == 1 else session.home.root.name
+
+
+def _confirm(session: Session, name: str, what: str) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError("stdin is no terminal, so nothing is asked: say --yes")
+    session.words.line(f"This will {what} ({session.home.root}). Type {name} to go on:")
+    if sys.stdin.readline().strip() != name:
+        raise UserError("that is not the name: nothing was stopped")

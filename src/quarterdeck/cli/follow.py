@@ -1,0 +1,35 @@
+"""Following a stream across restarts of the control plane: the reader sees a pause, not an error."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from quarterdeck.cli.client import Client, Event, Query, ordered_down
+from quarterdeck.errors import Transient
+
+_PAUSE: Final = 0.2
+
+
+def follow(client: Client, path: str, query: Callable[[], Query]) -> Iterator[Event]:
+    """Events until the fleet is ordered down; resumes after the last id seen, however the stream ended.
+
+    `query` is asked again for each connection, for streams whose events carry no id. The first connection must succeed: raises Transient.
+    """
+    last, connected = "", False
+    while True:
+        try:
+            for event in client.events(path, query(), last=last):
+                connected = True
+                last = event.id or last
+                if event.name == "end":
+                    break
+                yield event
+            connected = True
+        except Transient:
+            if not connected and not last:
+                raise
+        if ordered_down(client.home):
+            return
+        time.sleep(_PAUSE)

@@ -1,0 +1,55 @@
+"""`qd history` and `qd rollback`: revisions, and back to one of them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from quarterdeck.cli.client import Document
+from quarterdeck.cli.deployment import Watch, told
+from quarterdeck.cli.get import draw
+from quarterdeck.cli.progress import Silent, choose
+from quarterdeck.cli.render import show
+from quarterdeck.cli.screen import clean
+from quarterdeck.cli.session import Session
+from quarterdeck.cli.times import duration
+
+
+def history(session: Session) -> None:
+    """The revisions of a system, newest first. A revision is the spec and the code that ran with it.
+
+    $ qd history -o wide
+    """
+    draw(session, "revisions", session.client.get("/v1/revisions", {"system": session.system}))
+
+
+def rollback(
+    session: Session,
+    revision: Annotated[
+        int | None, typer.Argument(metavar="REVISION", show_default=False, help="Which; the one before without it.")
+    ] = None,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the journal.")] = "",
+    timeout: Annotated[str, typer.Option(metavar="TIME", help="How long to wait for Ready.")] = "2m",
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Return at once.")] = False,
+) -> int:
+    """Return to an earlier revision, spec and code; it becomes the newest one and is shown until Ready.
+
+    $ qd rollback
+    $ qd rollback 3 --reason "errors since 4"
+    """
+    within = duration(timeout)
+    made: Document = session.client.post("/v1/rollback", {"system": session.system, "to": revision, "reason": reason}, timeout=120)
+    words = f"revision {made['number']} of {clean(made['system'])} is deployed"
+    if no_wait:
+        show(session, made, lambda screen: screen.line(words), name=str(made["number"]))
+        session.say("next: qd wait --for ready · qd status")
+        return 0
+    session.say(f" {words}")
+    progress = Silent() if session.machine else choose(None, session.screen, quiet=session.quiet)
+    result = Watch(session.client, made["system"], int(made["number"]), progress).until(within)
+    if session.machine:
+        show(session, made, name=str(made["number"]))
+    elif not session.quiet or result.outcome != "ready":
+        session.screen.lines(*told(result, result.seconds))
+    return result.exit_code

@@ -1,0 +1,101 @@
+"""`qd journal`: what happened, in order, and what proves it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from quarterdeck.cli.client import Document
+from quarterdeck.cli.follow import follow
+from quarterdeck.cli.render import clock_time, listing, show, style_of
+from quarterdeck.cli.screen import clean
+from quarterdeck.cli.session import Output, Session
+
+_COLUMNS = [
+    ("SEQ", "seq"),
+    ("AT", "time"),
+    ("ACTOR", "actor"),
+    ("VERB", "verb"),
+    ("TARGET", "target"),
+    ("OUTCOME", "outcome"),
+    ("REASON", "reason"),
+]
+
+
+def journal(
+    session: Session,
+    *,
+    follow_: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new records.")] = False,
+    target: Annotated[str | None, typer.Option(metavar="TARGET", help="Only of this target.")] = None,
+    verb: Annotated[str | None, typer.Option(metavar="VERB", help="Only of this verb; `replica.` means all that begin so.")] = None,
+    after: Annotated[int | None, typer.Option(metavar="SEQ", help="Only after this record.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, max=500, help="At most that many, the newest.")] = 50,
+) -> None:
+    """What happened, in order. Each record is chained to the one before it; qd journal verify proves it offline.
+
+    $ qd journal -f
+    $ qd journal --target analysts/analyst --limit 10
+    $ qd journal head -o json > kept-elsewhere.json
+    """
+    asked = {"system": session.system, "target": target, "verb": verb}
+    if follow_:
+        _follow(session, asked, after, limit)
+        return
+    document = session.client.get("/v1/journal", {**asked, "after": after, "limit": limit, "newest": after is None or None})
+    document = {**document, "items": sorted(document["items"], key=lambda record: int(record["seq"]))}
+    if not session.machine:
+        document["items"] = [{**record, "time": clock_time(record["at"])} for record in document["items"]]
+    columns = [*_COLUMNS, ("ON BEHALF OF", "on_behalf_of"), ("HASH", "hash")] if session.output is Output.wide else _COLUMNS
+    listing(session, document, columns, "nothing happened yet; qd up deploys a system")
+
+
+def _follow(session: Session, asked: dict[str, str | None], after: int | None, limit: int) -> None:
+    """The newest records first, then each new one as it comes."""
+    if after is None:
+        newest = session.client.get("/v1/journal", {**asked, "limit": limit, "newest": True})["items"]
+        for record in sorted(newest, key=lambda record: int(record["seq"])):
+            session.screen.line(_line(session, record))
+            after = int(record["seq"])
+    for event in follow(session.client, "/v1/journal", lambda: {**asked, "after": after or 0}):
+        session.screen.line(_line(session, event.data))
+
+
+def _line(session: Session, record: Document) -> str:
+    if session.output is Output.json:
+        return json.dumps(record)
+    outcome = session.screen.paint(clean(record["outcome"]), *style_of(record["outcome"]))
+    reason = f" ({clean(record['reason'])})" if record.get("reason") else ""
+    words = " ".join(clean(record[name]) for name in ("actor", "verb", "target"))
+    return f"{record['seq']} {clock_time(record['at'])} {words} {outcome}{reason}"
+
+
+def head(session: Session) -> None:
+    """The end of the journal: sequence, hash and time. Kept elsewhere, it proves later that nothing was cut off or changed.
+
+    $ qd journal head -o json > kept-elsewhere.json
+    $ qd journal verify --head kept-elsewhere.json
+    """
+    document = session.client.get("/v1/journal/head")
+    text = f"{document['seq']} {document['hash']} {clock_time(document['at'])}"
+    show(session, document, lambda screen: screen.line(text), name=str(document["seq"]))
+
+
+def export(
+    session: Session,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", show_default=False, help="Where to; stdout without it.")] = None,
+) -> None:
+    """The whole journal as JSON lines, with payloads and checkpoints; qd journal verify FILE judges it.
+
+    $ qd journal export journal.jsonl
+    """
+    lines = session.client.lines("/v1/journal/export")
+    if file is None:
+        for line in lines:
+            print(line, file=session.screen.out)
+        return
+    with file.open("w", encoding="utf-8") as out:
+        count = sum(out.write(f"{line}\n") > 0 for line in lines)
+    session.say(f"{count} lines in {file}")

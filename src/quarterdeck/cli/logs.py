@@ -1,0 +1,104 @@
+"""`qd logs`: what replicas print, each with its name in front."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections import deque
+from collections.abc import Iterator
+from typing import Annotated, Final
+
+import typer
+
+from quarterdeck.cli.client import Document, Event, Query
+from quarterdeck.cli.completing import target_names
+from quarterdeck.cli.follow import follow
+from quarterdeck.cli.render import clock_time, moment
+from quarterdeck.cli.screen import clean
+from quarterdeck.cli.session import Output, Session
+from quarterdeck.cli.times import duration
+
+COLOURS: Final = ("cyan", "green", "yellow", "magenta", "blue")
+_REMEMBERED: Final = 2000
+_OVERLAP: Final = 2.0
+
+
+def logs(
+    session: Session,
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="TARGET", show_default=False, help="cluster, cluster/agent or cluster/agent-n.", autocompletion=target_names
+        ),
+    ] = None,
+    *,
+    follow_: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines.")] = False,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Only lines of the last e.g. 10m.")] = None,
+    previous: Annotated[bool, typer.Option("--previous", "-p", help="Of the incarnation before this one.")] = False,
+    tail: Annotated[int, typer.Option("--tail", "-n", metavar="N", help="That many last lines.")] = 200,
+    timestamps: Annotated[bool, typer.Option("--timestamps", "-t", help="With the time of each line.")] = False,
+) -> None:
+    """Output of replicas.
+
+    $ qd logs -f
+    $ qd logs analysts/analyst-0 --previous
+    $ qd logs collectors --since 10m -o json      one JSON object a line
+    """
+    session, inside = session.aimed_at(target) if target else (session, None)
+    query = {
+        "system": session.system,
+        "target": inside,
+        "since": duration(since) if since else None,
+        "tail": tail,
+        "previous": previous or None,
+        "follow": follow_ or None,
+    }
+    for event in _events(session, query, endless=follow_):
+        session.screen.line(_line(session, event.data, timestamps=timestamps))
+
+
+def _events(session: Session, query: Query, *, endless: bool) -> Iterator[Event]:
+    if endless:
+        yield from Resumed(session, query).events()
+        return
+    for event in session.client.events("/v1/logs", query):
+        if event.name == "end":
+            return
+        yield event
+
+
+class Resumed:
+    """Follows log lines across a restart of the control plane: asks again for the time since the last line, prints no line twice."""
+
+    def __init__(self, session: Session, query: Query) -> None:
+        self._session = session
+        self._query = query
+        self._last: float | None = None
+        self._seen: deque[str] = deque(maxlen=_REMEMBERED)
+        self._again = False
+
+    def events(self) -> Iterator[Event]:
+        """Every new line once."""
+        for event in follow(self._session.client, "/v1/logs", self._ask):
+            mark = json.dumps(event.data, sort_keys=True)
+            if self._again and mark in self._seen:
+                continue
+            self._seen.append(mark)
+            at = moment(event.data.get("at"))
+            self._last = at.timestamp() if at else self._last
+            yield event
+
+    def _ask(self) -> Query:
+        if self._last is None:
+            return self._query
+        self._again = True
+        return {**self._query, "since": max(0.0, self._session.client.clock.now() - self._last) + _OVERLAP, "tail": _REMEMBERED}
+
+
+def _line(session: Session, line: Document, *, timestamps: bool) -> str:
+    if session.output is Output.json:
+        return json.dumps(line)
+    replica = clean(line.get("replica") or "")
+    colour = COLOURS[zlib.crc32(replica.encode()) % len(COLOURS)]
+    time = f"{clock_time(line.get('at'))} " if timestamps else ""
+    return f"{time}{session.screen.paint(replica, colour)} | {clean(line.get('text') or '')}"

@@ -1,0 +1,73 @@
+"""The entry of `qd`: help and daemons without Typer, everything else through it; errors become words on stderr and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from quarterdeck.cli.verbs import overview
+
+INTERRUPTED: Final = 130
+READER_GONE: Final = 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and give its exit code; never a traceback for what can be expected."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _reader_gone()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return code
+
+
+def _run(arguments: list[str]) -> int:
+    if not os.environ.get("_QD_COMPLETE") and (not arguments or arguments[0] in ("--help", "-h", "help")):
+        sys.stdout.write(f"{overview()}\n")
+        return 0
+    from quarterdeck.cli.daemons import find, run  # noqa: PLC0415 help needs none of this
+    from quarterdeck.errors import QuarterdeckError  # noqa: PLC0415
+
+    try:
+        daemon = find(arguments)
+        return run(*daemon) if daemon else _verb(arguments)
+    except QuarterdeckError as error:
+        from quarterdeck.cli.complain import complain  # noqa: PLC0415 only when something is wrong
+
+        complain(error)
+        return error.exit_code
+
+
+def _verb(arguments: list[str]) -> int:
+    from quarterdeck.cli.quick import read  # noqa: PLC0415
+    from quarterdeck.cli.session import Session  # noqa: PLC0415
+
+    call = None if os.environ.get("_QD_COMPLETE") else read(arguments)
+    return (call.function(Session.begin(call.choices), **call.given) or 0) if call else _typer(arguments)
+
+
+def _typer(arguments: list[str]) -> int:
+    from quarterdeck.cli.dispatch import root  # noqa: PLC0415
+
+    try:
+        root()(arguments, prog_name="qd")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+def _reader_gone() -> int:
+    """Whoever read our output stopped: say nothing more, and let the interpreter's last flush go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
+    return READER_GONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""`qd plan` and `qd apply`: what would be carried out, and carrying it out without waiting."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Final
+
+import typer
+
+from quarterdeck.cli.client import Document
+from quarterdeck.cli.render import show
+from quarterdeck.cli.screen import Screen, clean
+from quarterdeck.cli.session import Session
+from quarterdeck.cli.source import USUAL, FileArgument, Source
+from quarterdeck.model.steps import PHASES
+
+SIGNS: Final = {"add": ("+", "green"), "change": ("~", "yellow"), "remove": ("-", "red"), "probe": ("?", "dim")}
+PENDING: Final = 2
+WITHIN: Final = 120.0
+
+
+def plan(
+    session: Session,
+    file: FileArgument = USUAL,
+    detailed_exitcode: Annotated[bool, typer.Option("--detailed-exitcode", help="Exit 2 when changes are pending.")] = False,
+) -> int:
+    """Show what applying FILE would change; nothing is changed.
+
+    $ qd plan
+    $ qd plan fleet.yaml --detailed-exitcode     0 nothing to do, 2 changes pending, 1 error
+    $ qd plan -o json                            {kind: Plan, index, steps: [{phase, action, target, reason}]}
+
+    The index at the end can be given to qd apply --index, which then refuses when the world has moved.
+    """
+    document = session.client.post("/v1/plan", Source.read(file).body(os.environ), timeout=WITHIN)
+    for warning in document.get("warnings") or ():
+        session.say(f"warning: {clean(warning)}")
+    show(session, document, lambda screen: screen.lines(*drawn(document, screen)), name=str(document["index"]))
+    return PENDING if detailed_exitcode and document["steps"] else 0
+
+
+def apply(
+    session: Session,
+    file: FileArgument = USUAL,
+    index: Annotated[int | None, typer.Option(metavar="N", help="Refuse when the world has moved since this index of qd plan.")] = None,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the journal.")] = "",
+) -> None:
+    """Apply FILE and return at once; the control plane must be running.
+
+    $ qd apply fleet.yaml --index 41 && qd wait --for ready
+    """
+    body = {**Source.read(file).body(os.environ), "index": index, "reason": reason or None}
+    revision = session.client.post("/v1/apply", body, timeout=WITHIN)
+    for warning in revision.get("warnings") or ():
+        session.say(f"warning: {clean(warning)}")
+    word = "applied" if revision.get("created") else "already applied"
+    text = f"revision {revision['number']} of {clean(revision['system'])} {word} · index {revision['index']}"
+    show(session, revision, lambda screen: screen.line(text), name=str(revision["number"]))
+    session.say("next: qd wait --for ready · qd status")
+
+
+def drawn(document: Document, screen: Screen) -> list[str]:
+    """The steps by phase, in the order of the phases, and the last line."""
+    lines: list[str] = []
+    known = [*PHASES, *dict.fromkeys(step["phase"] for step in document["steps"] if step["phase"] not in PHASES)]
+    for phase in known:
+        steps = [step for step in document["steps"] if step["phase"] == phase]
+        if steps:
+            lines += [screen.paint(phase, "bold"), *(_step(step, screen) for step in steps)]
+    return [*lines, *([""] if lines else []), summary(document)]
+
+
+def summary(document: Document) -> str:
+    """`Plan: 2 to add, 1 to change, 0 to remove · index 41`."""
+    counts = document["summary"]
+    return f"Plan: {counts['add']} to add, {counts['change']} to change, {counts['remove']} to remove · index {document['index']}"
+
+
+def _step(step: Document, screen: Screen) -> str:
+    sign, style = SIGNS.get(step["action"], ("?", "dim"))
+    named = screen.paint(f"{sign} {clean(step['target'])}", style)
+    return f"  {named} {clean(step['reason'])}"

@@ -1,0 +1,167 @@
+"""Documents as tables or text. Tables are Rich on a terminal and aligned columns elsewhere; JSON and YAML are the document as it came."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, TextIO
+
+from quarterdeck.cli.screen import Screen, clean
+from quarterdeck.cli.session import Output, Session
+
+Row = Sequence[str]
+GOOD: Final = frozenset({"ready", "done", "passed", "true", "live", "open", "closed", "ok", "healthy", "begun"})
+BAD: Final = frozenset({"failed", "false", "dead", "down", "denied"})
+FAIR: Final = frozenset({"starting", "running", "pending", "draining", "quarantined", "unknown", "half-open", "degraded"})
+
+
+def style_of(word: str) -> tuple[str, ...]:
+    """The colour of a state; the word itself is always shown too."""
+    lowered = word.lower()
+    return ("green",) if lowered in GOOD else ("red",) if lowered in BAD else ("yellow",) if lowered in FAIR else ()
+
+
+def show(session: Session, document: Any, text: Callable[[Screen], None] | None = None, *, name: str = "") -> None:
+    """Print a document as asked for; `text` draws it for people, `name` is what `-o name` prints."""
+    match session.output:
+        case Output.json:
+            dump(document, session.screen.out)
+        case Output.yaml:
+            dump_yaml(document, session.screen.out)
+        case Output.name:
+            session.screen.line(clean(name))
+        case _ if text is not None:
+            text(session.screen)
+        case _:  # only programs are told
+            pass
+
+
+def dump(document: Any, out: TextIO, *, indent: int | None = 2) -> None:
+    """One JSON document and a line break; ASCII only, so that any terminal is safe from what is in it."""
+    print(json.dumps(document, indent=indent), file=out, flush=True)
+
+
+def dump_yaml(document: Any, out: TextIO) -> None:
+    """One YAML document; control characters come out escaped."""
+    from ruamel.yaml import YAML  # noqa: PLC0415 only for this format
+
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.allow_unicode = False
+    yaml.dump(document, out)
+    out.flush()
+
+
+def table(screen: Screen, columns: Row, rows: Iterable[Row]) -> None:
+    """Columns with a heading. On a terminal long cells fold; in a pipe nothing is cut and nothing is folded."""
+    cells = [[clean(cell) or "-" for cell in row] for row in rows]
+    if screen.live and not screen.ascii:
+        _rich_table(screen, columns, cells)
+        return
+    widths = [max(len(cell) for cell in column) for column in zip(columns, *cells, strict=True)]
+    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in (columns, *cells)]
+    screen.lines(*lines)
+
+
+def _rich_table(screen: Screen, columns: Row, rows: Iterable[Row]) -> None:
+    from rich.console import Console  # noqa: PLC0415 a tenth of a second that pipes and JSON need not pay
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        drawn.add_column(column, overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(cell, style=" ".join(style_of(cell))) for cell in row))
+    console = Console(file=screen.out, width=screen.width, no_color=not screen.colour, force_terminal=screen.live, highlight=False)
+    console.print(drawn)
+
+
+def listing(session: Session, document: Mapping[str, Any], columns: Sequence[tuple[str, str]], empty: str) -> None:
+    """A List document with the given (heading, dotted field) columns; `empty` tells how to fill it."""
+    items = document["items"]
+    if session.output is Output.name:
+        if items:
+            session.screen.lines(*(clean(label(item)) for item in items))
+        return
+    if not session.machine and not items:
+        session.say(empty)
+        return
+    show(session, document, lambda s: table(s, [c for c, _ in columns], [[cell(pick(item, f)) for _, f in columns] for item in items]))
+
+
+def label(item: Mapping[str, Any]) -> str:
+    """What an item is called."""
+    for field in ("name", "id", "number", "seq"):
+        if item.get(field) is not None:
+            return str(item[field])
+    return "/".join(str(item[field]) for field in ("kind", "target") if field in item)
+
+
+def pick(item: Any, path: str) -> Any:
+    """The value at a dotted path, or None."""
+    for name in path.split("."):
+        item = item.get(name) if isinstance(item, Mapping) else None
+    return item
+
+
+def cell(value: Any) -> str:
+    """A value in few words."""
+    match value:
+        case None:
+            return ""
+        case True | False:
+            return str(value).lower()
+        case float():
+            return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"  # noqa: PLR2004 three figures are enough for people
+        case list():
+            return ", ".join(cell(one) for one in value)
+        case {"name": str(name), **_rest}:
+            return name
+        case {"ready": ready, "desired": desired, "max": most}:
+            return f"{ready} of {desired} (max {most})"
+        case {"from": source, "to": target, **_rest}:
+            return f"{source}->{target}"
+        case dict():
+            return ", ".join(f"{key} {cell(one)}" for key, one in value.items() if one is not None)
+        case _:
+            return str(value)
+
+
+def ended(last: Mapping[str, Any] | None) -> str:
+    """How a replica ended, in words."""
+    if not last:
+        return ""
+    for sign, word in (("oom", "out of memory"), ("hang", "hung")):
+        if last.get(sign):
+            return word
+    return f"signal {last['signal']}" if last.get("signal") else f"exit {last.get('code')}"
+
+
+def moment(at: object) -> datetime | None:
+    """A time of the API (RFC 3339 text or epoch seconds) in the zone of this machine."""
+    if isinstance(at, int | float):
+        return datetime.fromtimestamp(at).astimezone()
+    try:
+        return datetime.fromisoformat(str(at)).astimezone()
+    except ValueError:
+        return None
+
+
+def since(at: object, now: float) -> str:
+    """How long ago, in one unit."""
+    then = moment(at)
+    if then is None:
+        return ""
+    seconds = max(0.0, now - then.timestamp())
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:.0f}s"
+
+
+def clock_time(at: object) -> str:
+    """Local date and time with milliseconds, for journal and logs."""
+    then = moment(at)
+    return then.isoformat(sep=" ", timespec="milliseconds")[:23] if then else clean(at)

@@ -1,0 +1,60 @@
+"""What the terminal can show, and text made safe for it. What agents say is hostile: nothing of it may steer the terminal."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, TextIO
+
+_SGR: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36"}
+_ESCAPES: Final = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?")
+_NARROWEST: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """A stream and what it can do. `live` = a terminal that can redraw; `colour` = may be coloured; `width` in columns, 0 = no limit."""
+
+    out: TextIO
+    live: bool = False
+    colour: bool = False
+    width: int = 0
+    ascii: bool = False
+
+    @classmethod
+    def of(cls, out: TextIO, environ: Mapping[str, str]) -> Screen:
+        """No redrawing and no colour unless the stream is a terminal that is not dumb; NO_COLOR (no-color.org) takes colour away."""
+        live = out.isatty() and environ.get("TERM", "dumb") != "dumb"
+        width = max(shutil.get_terminal_size().columns, _NARROWEST) if out.isatty() else 0
+        plain = (out.encoding or "ascii").lower().replace("-", "") not in ("utf8", "utf16", "utf32")
+        return cls(out, live, live and not environ.get("NO_COLOR"), width, plain)
+
+    def line(self, text: str = "") -> None:
+        """Print one line now: a reader at the other end of a pipe sees it at once."""
+        print(self.fit(text), file=self.out, flush=True)
+
+    def lines(self, *texts: str) -> None:
+        """Print several."""
+        print(self.fit("\n".join(texts)), file=self.out, flush=True)
+
+    def paint(self, text: str, *styles: str) -> str:
+        """Coloured where that is possible; colour is never the only sign."""
+        if not self.colour or not text or not styles:
+            return text
+        return f"\x1b[{';'.join(_SGR[style] for style in styles)}m{text}\x1b[0m"
+
+    def fit(self, text: str) -> str:
+        """As the stream's encoding can say it."""
+        if not self.ascii:
+            return text
+        for mark, plain in (("✔", "ok"), ("✘", "FAILED"), ("→", "->"), ("·", "|"), ("…", "...")):
+            text = text.replace(mark, plain)
+        return text.encode("ascii", "replace").decode()
+
+
+def clean(text: object) -> str:
+    """One line of somebody else's text: escape sequences gone, whatever else a terminal would obey replaced."""
+    stripped = _ESCAPES.sub("", str(text)).replace("\t", "    ")
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in stripped)

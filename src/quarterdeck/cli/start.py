@@ -1,0 +1,101 @@
+"""Starting the control plane, and saying why when it ends at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from quarterdeck.cli.client import Document
+from quarterdeck.cli.session import Session
+from quarterdeck.errors import Conflict, Terminal, Transient
+from quarterdeck.model.home import Home
+
+PATIENCE: Final = 30.0
+"""Seconds for a control plane to answer: a cold disk and two slow cores included."""
+_GRACE: Final = 3.0
+"""Seconds in which somebody else's control plane may answer after ours has found the home taken."""
+_TAIL: Final = 16_384
+_ROOM: Final = 4096
+_PRIVATE: Final = 0o700
+
+
+def ensure(session: Session, port: int | None) -> Document:
+    """The version document of the control plane that answers, started if need be. Raises Conflict, Terminal or Transient with the cause."""
+    clear_stop_order(session.home)
+    found = session.client.answers()
+    if found is not None:
+        return found
+    log = session.home.logs / "serve.log"
+    begin = log.stat().st_size if log.exists() else 0
+    process = _spawn(session.home, log, port)
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        found = session.client.answers()
+        if found is not None:
+            return found
+        if process.poll() is not None:
+            return _second_chance(session, process.returncode, log, begin)
+        time.sleep(0.02)
+    raise Transient(f"the control plane does not answer after {PATIENCE:.0f} s", hint=f"it may be slow: qd status; its log is {log}")
+
+
+def clear_stop_order(home: Home) -> None:
+    """Lift the order to stay down, or preallocate the file for the next one."""
+    write_stop_order(home, b"0")
+
+
+def write_stop_order(home: Home, byte: bytes) -> None:
+    """Turn the first byte of the stop order, on disk when this returns. The file exists beforehand, so that a full disk cannot stop it."""
+    home.root.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+    descriptor = os.open(home.stop_order, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if os.fstat(descriptor).st_size < _ROOM:
+            os.pwrite(descriptor, b"0" * _ROOM, 0)
+        os.pwrite(descriptor, byte, 0)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _spawn(home: Home, log: Path, port: int | None) -> subprocess.Popen[bytes]:
+    """In a session of its own, with no descriptor of ours; it outlives this command."""
+    log.parent.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+    chosen = ["--port", str(port)] if port is not None else []
+    argv = [sys.executable, "-m", "quarterdeck.cli.main", "--home", str(home.root), "serve", *chosen]
+    environ = {**os.environ, "QUARTERDECK_HOME": str(home.root)}
+    with log.open("ab") as out:
+        return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, env=environ)  # noqa: S603 our own
+
+
+def _second_chance(session: Session, code: int, log: Path, begin: int) -> Document:
+    """Two `qd up` at once: the one that lost uses the other's control plane."""
+    deadline = time.monotonic() + _GRACE
+    said = _said(log, begin)
+    while "another control plane" in said and time.monotonic() < deadline:
+        found = session.client.answers()
+        if found is not None:
+            return found
+        time.sleep(0.05)
+    message, hint = _cause(said, log)
+    kind = Conflict if any(word in said for word in ("another control plane", "in use", "is taken")) else Terminal
+    raise kind(f"the control plane ended at once (exit {code}): {message}", hint=hint, where=str(log))
+
+
+def _said(log: Path, begin: int) -> str:
+    with log.open("rb") as file:
+        file.seek(max(begin, log.stat().st_size - _TAIL))
+        return file.read().decode("utf-8", "replace")
+
+
+def _cause(said: str, log: Path) -> tuple[str, str]:
+    """The last `error:` line and its hint, else the last two lines."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = [number for number, line in enumerate(lines) if line.startswith("error:")]
+    hint = next((line.removeprefix("hint:").strip() for line in reversed(lines) if line.startswith("hint:")), f"read {log}")
+    if errors:
+        return lines[errors[-1]].removeprefix("error:").strip(), hint
+    return "; ".join(lines[-2:]) or "it said nothing", hint

@@ -1,0 +1,103 @@
+"""`qd status`: one screen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from quarterdeck.cli.client import Document
+from quarterdeck.cli.phases import failure_lines, phase_line
+from quarterdeck.cli.render import cell, show
+from quarterdeck.cli.screen import Screen, clean
+from quarterdeck.cli.session import Session
+from quarterdeck.errors import Transient
+
+WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Show it again when it changes.")]
+
+
+def status(session: Session, watch: WatchOption = False) -> int:
+    """One screen: phases, replicas, readiness, limits, weakenings.
+
+    $ qd status --watch
+    $ qd status -o json | jq .ready
+
+    Exit 0 whatever the state is; qd wait --for ready tells it by exit code.
+    """
+
+    def look() -> Document:
+        document: Document = session.client.get("/v1/status", {"system": session.system})
+        return document
+
+    def print_it(document: Document) -> None:
+        show(session, document, lambda screen: screen.lines(*drawn(document, screen)), name=str(document["system"]))
+
+    if not watch:
+        print_it(look())
+        return 0
+    return repeat(session, look, print_it)
+
+
+def repeat(session: Session, look: Callable[[], Document], print_it: Callable[[Document], None], *, every: float = 1.0) -> int:
+    """Print what `look` gives whenever it changes, until interrupted; a control plane that restarts is a pause."""
+    seen: Document | None = None
+    while True:
+        try:
+            document = look()
+        except Transient:
+            if seen is None:
+                raise
+            time.sleep(every)
+            continue
+        if steady(document) != (steady(seen) if seen else None):
+            if session.screen.live and not session.machine:
+                session.screen.out.write("\x1b[H\x1b[2J")
+            print_it(document)
+            seen = document
+        time.sleep(every)
+
+
+def steady(value: Any) -> Any:
+    """Without ages, which change all the time."""
+    if isinstance(value, Mapping):
+        return {key: steady(one) for key, one in value.items() if key not in ("age_seconds", "limits")}
+    return [steady(one) for one in value] if isinstance(value, list) else value
+
+
+def drawn(document: Document, screen: Screen) -> list[str]:
+    """The whole screen."""
+    word, style = ("ready", "green") if document["ready"] else ("failed", "red") if document.get("failure") else ("not ready", "yellow")
+    title = f"{screen.paint(clean(document['system']), 'bold')} is {screen.paint(word, style)}"
+    lines = [f" {title} · revision {document['revision']} · {document.get('engine', '')} engine · {clean(document['sentence'])}"]
+    lines += [phase_line(screen, phase) for phase in document["phases"]]
+    if document.get("failure"):
+        lines += failure_lines(document)
+    rows = [
+        ("Replicas", f"{document['agents']['ready']} of {document['agents']['desired']} ready, at most {document['capacity']['max']}"),
+        ("Validation", _validation(document.get("validation") or [])),
+        ("Readiness", _readiness(document.get("readiness") or {})),
+        *_limits(document.get("limits") or {}),
+        ("Read-only", "the store cannot write: reads and qd down work" if document.get("read_only") else ""),
+        ("Weakened", "; ".join(document.get("weakenings") or ())),
+        ("Dashboard", f"{document['url']}   (log in with qd open)" if document.get("url") else ""),
+    ]
+    return [*lines, *(f" {name:<16} {clean(text)}" for name, text in rows if text)]
+
+
+def _limits(limits: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(f"Limits {name}" if number == 0 else f"       {name}", cell(value)) for number, (name, value) in enumerate(limits.items())]
+
+
+def _validation(items: list[Document]) -> str:
+    good = sum(item["status"] == "passed" for item in items)
+    bad = [item["name"] for item in items if item["status"] == "failed"]
+    return f"{good} of {len(items)} hold" + (f"; not: {', '.join(bad)}" if bad else "") if items else "nothing was proven yet"
+
+
+def _readiness(readiness: Document) -> str:
+    if not readiness:
+        return ""
+    following = " · ".join(readiness.get("next") or ())
+    return f"{readiness['score']} of 100" + (f" · next: {following}" if following else "")

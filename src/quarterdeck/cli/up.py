@@ -1,0 +1,175 @@
+"""`qd up`: from a file to a running fleet, shown phase by phase."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from quarterdeck.cli.client import Document
+from quarterdeck.cli.deployment import Result, Watch, told
+from quarterdeck.cli.plan import summary
+from quarterdeck.cli.progress import Progress, Silent, Style, choose
+from quarterdeck.cli.render import dump, show
+from quarterdeck.cli.screen import clean
+from quarterdeck.cli.session import Session
+from quarterdeck.cli.source import USUAL, FileArgument, Source
+from quarterdeck.cli.start import ensure
+from quarterdeck.cli.times import duration
+from quarterdeck.errors import Transient
+
+APPLY_WITHIN: Final = 120.0
+"""Seconds for one apply: the code tree is copied and its entry points are looked up."""
+WAKES_WITHIN: Final = 15.0
+"""Seconds until a fresh control plane has found its node."""
+TimeoutOption = Annotated[str, typer.Option(metavar="TIME", help="How long to wait for Ready, e.g. 90s or 5m.")]
+ReasonOption = Annotated[str, typer.Option(metavar="TEXT", help="Why, for the journal.")]
+
+
+def up(
+    session: Session,
+    file: FileArgument = USUAL,
+    *,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Deploy again on every save of spec or code.")] = False,
+    progress: Annotated[Style | None, typer.Option(help="How to show progress; by itself what the terminal can do.")] = None,
+    timeout: TimeoutOption = "2m",
+    index: Annotated[int | None, typer.Option(metavar="N", help="Refuse when the world has moved since this index of qd plan.")] = None,
+    reason: ReasonOption = "",
+    port: Annotated[int | None, typer.Option(help="Port of the dashboard; 0 for any. Only when this starts the control plane.")] = None,
+) -> int:
+    """Start everything, deploy FILE and show the seven phases until Ready.
+
+    $ qd up                         ./quarterdeck.yaml
+    $ qd up fleet.yaml --watch      deploy again on every save
+    $ qd up -o json                 the status document at the end
+
+    Without --watch: exit 0 when Ready, 1 when a phase failed, 5 when time is up. A deployment that was
+    begun goes on when this command is interrupted.
+    """
+    source, within = Source.read(file), duration(timeout)
+    run = Up(session, progress, within, reason, ensure(session, port))
+    try:
+        if watch:
+            from quarterdeck.cli.watch import keep_up  # noqa: PLC0415 only when asked for
+
+            return keep_up(run, source)
+        return run.once(source, index=index).exit_code
+    except KeyboardInterrupt:
+        session.say("\ninterrupted: the deployment goes on · qd status · stop with qd down")
+        return 130
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """One `qd up`: how it shows things, how long it waits (seconds), and the control plane that answered."""
+
+    session: Session
+    style: Style | None
+    within: float
+    reason: str
+    version: Mapping[str, Any]
+
+    def once(self, source: Source, *, index: int | None = None, superseded: Callable[[], bool] = bool) -> Result:
+        """Plan, apply, watch, and say how it ended."""
+        client, begun = self.session.client, self.session.client.clock.monotonic()
+        body = source.body(os.environ)
+        plan = self._plan(body)
+        self._head(plan)
+        revision = client.post("/v1/apply", {**body, "index": index, "reason": self.reason or None}, timeout=APPLY_WITHIN)
+        status = self._unchanged(plan, revision)
+        if status is not None:
+            return self._end(Result("ready", status, 0.0), None)
+        watching = Watch(client, revision["system"], int(revision["number"]), self._progress(), superseded)
+        result = watching.until(self.within)
+        return self._end(result, client.clock.monotonic() - begun)
+
+    def _plan(self, body: Document) -> Document:
+        """A control plane that was just started, or is coming back, may need a moment until it can look at the world."""
+        client = self.session.client
+        deadline = client.clock.monotonic() + WAKES_WITHIN
+        while True:
+            try:
+                found: Document = client.post("/v1/plan", body, timeout=APPLY_WITHIN)
+            except Transient:
+                if client.clock.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+                continue
+            return found
+
+    @property
+    def worded(self) -> bool:
+        """Whether words for people belong on stdout."""
+        return not (self.session.quiet or self.session.machine or self.style is Style.json)
+
+    def _progress(self) -> Progress:
+        if self.session.machine and self.style is not Style.json:
+            return Silent()
+        return choose(self.style, self.session.screen, quiet=self.session.quiet)
+
+    def _head(self, plan: Document) -> None:
+        for warning in plan.get("warnings") or ():
+            self.session.say(f"warning: {clean(warning)}")
+        if self.worded:
+            home = shortened(self.session.home.root)
+            self.session.screen.line(
+                f" Quarterdeck {self.version.get('version', '')} · {self.version.get('engine', 'local')} engine · home {home}"
+            )
+            if plan["steps"]:
+                self.session.screen.line(f" {sized(plan)}")
+
+    def _unchanged(self, plan: Document, revision: Document) -> Document | None:
+        """The status when there is nothing to do, said on the screen; None when there is."""
+        if plan["steps"] or revision.get("created"):
+            return None
+        status: Document = self.session.client.get("/v1/status", {"system": revision["system"]})
+        if not status.get("ready") or int(status.get("revision") or 0) != int(revision["number"]):
+            return None
+        if self.worded:
+            self.session.screen.line(f" Nothing to change: revision {revision['number']} is deployed and ready")
+        return status
+
+    def _end(self, result: Result, seconds: float | None) -> Result:
+        status = result.status
+        lines = told(result, seconds)
+        if self.worded:
+            self.session.screen.lines(*lines)
+        elif result.outcome in ("failed", "timeout"):
+            self.session.words.lines(*lines)
+        if self.worded and status and result.outcome == "ready":
+            link = self.session.client.post("/v1/login")["url"]
+            self.session.screen.lines(f" Dashboard {clean(link)}   (link logs you in once)", f" Next      {self._next(status)}")
+        if self.style is Style.json and status:
+            dump(status, self.session.screen.out, indent=None)
+        elif self.session.machine and status:
+            show(self.session, status, name=str(status.get("system", "")))
+        return result
+
+    def _next(self, status: Document) -> str:
+        agents = self.session.client.get("/v1/agents", {"system": status["system"]})["items"]
+        example = f"qd explain {clean(agents[0]['name'])} · " if agents else ""
+        return f"qd status · {example}qd logs -f · stop with qd down"
+
+
+def sized(plan: Document) -> str:
+    """`Plan: 3 clusters, 9 replicas, 2 links to create` for a first deployment, else the summary of the plan."""
+    steps = plan["steps"]
+    rooms = [step for step in steps if step["phase"] == "infrastructure_provisioning"]
+    if not rooms or any(step["action"] != "add" for step in rooms) or any(step["action"] in ("remove", "change") for step in steps):
+        return summary(plan)
+    counts = [step["reason"].split(" ")[0] for step in steps if step["phase"] == "agent_cluster_deployment"]
+    replicas = sum(int(count) for count in counts if count.isdecimal())
+    links = sum(step["phase"] == "service_mesh_configuration" for step in steps)
+    parts = [(len(rooms), "cluster"), (replicas, "replica"), (links, "link")]
+    return "Plan: " + ", ".join(f"{n} {noun}{'' if n == 1 else 's'}" for n, noun in parts if n) + " to create"
+
+
+def shortened(path: Path) -> str:
+    """A path with `~` for the user's own folder."""
+    own = os.environ.get("HOME", "")
+    return f"~{str(path)[len(own) :]}" if own not in ("", "/") and path.is_relative_to(own) else str(path)

@@ -1,0 +1,66 @@
+"""`qd journal verify`: the offline verdict on a journal. It needs no control plane and trusts none."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from quarterdeck.cli.render import show
+from quarterdeck.cli.screen import Screen, clean
+from quarterdeck.cli.session import Session
+from quarterdeck.errors import NotFound, UserError
+
+if TYPE_CHECKING:
+    from quarterdeck.store.chain import Head
+
+HEAD_FILE: Final = "journal.head"
+
+
+def verify(
+    session: Session,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", show_default=False, help="A database or an export; this home's store without it.")
+    ] = None,
+    head: Annotated[Path | None, typer.Option("--head", metavar="FILE", help="What qd journal head -o json printed earlier.")] = None,
+    key: Annotated[str | None, typer.Option(metavar="HEX", help="The public key that must have signed the checkpoints.")] = None,
+) -> int:
+    """Find any changed, removed, reordered or cut off record. Exit 1 when there is one.
+
+    $ qd journal verify
+    $ qd journal verify journal.jsonl --head kept-elsewhere.json
+    """
+    from quarterdeck.store.verify import verify as judge  # noqa: PLC0415 SQLAlchemy, for this alone
+
+    beside = session.home.root / HEAD_FILE
+    verdict = judge(
+        file or session.home.database,
+        expected_head=_kept(head) if head else None,
+        head_file=beside if file is None and beside.exists() else None,
+        key=key,
+    )
+    document = {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "JournalVerdict", **asdict(verdict), "problems": list(verdict.problems)}
+
+    def text(screen: Screen) -> None:
+        for problem in verdict.problems:
+            screen.line(f"{screen.paint('✘', 'red')} {clean(problem)}")
+        word = screen.paint("✔ verified", "green") if verdict.ok else screen.paint(f"✘ {len(verdict.problems)} problems", "red")
+        screen.line(f"{word}: {verdict.records} records, head {verdict.head.seq} {verdict.head.hash[:16]}")
+
+    show(session, document, text, name="ok" if verdict.ok else "broken")
+    return 0 if verdict.ok else 1
+
+
+def _kept(path: Path) -> Head:
+    from quarterdeck.store.chain import Head  # noqa: PLC0415 with the verifier
+
+    try:
+        found = json.loads(path.read_text())
+        return Head(int(found["seq"]), str(found["hash"]), 0.0)
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no file {path}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is no journal head", hint="make one with qd journal head -o json") from error

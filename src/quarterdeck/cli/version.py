@@ -1,0 +1,29 @@
+"""`qd version`: of this command and of the control plane that answers."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as installed
+
+from quarterdeck.cli.render import show
+from quarterdeck.cli.screen import Screen, clean
+from quarterdeck.cli.session import Session
+
+
+def version(session: Session) -> None:
+    """Version of this command and of the control plane, if one runs.
+
+    $ qd version -o json
+    """
+    own, server = installed("quarterdeck"), session.client.answers()
+    document = {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "Version", "client": {"version": own}, "server": server}
+
+    def text(screen: Screen) -> None:
+        screen.line(f"qd {own}")
+        if server:
+            screen.line(
+                f"control plane {clean(server['version'])}, pid {server['pid']}, {server['engine']} engine, home {clean(server['home'])}"
+            )
+
+    show(session, document, text, name=own)
+    if server is None:
+        session.say("no control plane runs for this home; qd up starts one")

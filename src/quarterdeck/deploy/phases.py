@@ -1,0 +1,187 @@
+"""The seven phases as people see them: pure views over desired, world and Conditions; no phase is a function that runs anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from quarterdeck.deploy.converged import Conditions, account_ready, all_hold, holds, room_ready, running, staffing
+from quarterdeck.deploy.evidence import BUS, CONTROL, MESH, OBSERVED, PROOFS, VALIDATED, Proof
+from quarterdeck.model.desired import Desired
+from quarterdeck.model.steps import PHASES, Phase
+from quarterdeck.model.world import World
+
+GIB = 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that must be so for a phase to be done. `state` is done, waiting or failed; `cause` is for people."""
+
+    phase: Phase
+    step: str
+    target: str
+    state: str
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseView:
+    """A phase's status (pending, running, done, failed) and one line of message."""
+
+    name: Phase
+    status: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What failed, why, what was completed before it, and from where it resumes."""
+
+    phase: Phase
+    step: str
+    target: str
+    cause: str
+    details: str
+    completed: tuple[str, ...]
+    resume: str
+
+
+def checks(desired: Desired, world: World, conditions: Conditions) -> tuple[Check, ...]:
+    """Everything the seven phases stand for, in phase order."""
+    return (
+        *_rooms(desired, world, conditions),
+        *_proofs(CONTROL, desired, conditions),
+        *_bus(desired, world, conditions),
+        *_links(desired, world, conditions),
+        *_agents(desired, world, conditions),
+        *_proofs(OBSERVED, desired, conditions),
+        *_proofs(VALIDATED, desired, conditions),
+    )
+
+
+def phases(desired: Desired, world: World, conditions: Conditions) -> tuple[PhaseView, ...]:
+    """The status of each phase. A phase is running once the one before it is done; failed when one of its checks failed."""
+    found = checks(desired, world, conditions)
+    views: list[PhaseView] = []
+    reached = True
+    for name in PHASES:
+        mine = [c for c in found if c.phase == name]
+        failed = next((c for c in mine if c.state == "failed"), None)
+        if failed is not None and reached:
+            status, message = "failed", f"{failed.target}: {failed.cause}"
+        elif all(c.state == "done" for c in mine) and (reached or name == "agent_cluster_deployment"):
+            status, message = "done", _message(name, desired, world, conditions)
+        else:
+            status, message = ("running", _waiting(mine)) if reached else ("pending", "")
+        reached = reached and status == "done"
+        views.append(PhaseView(name, status, message))
+    return tuple(views)
+
+
+def failure(desired: Desired, world: World, conditions: Conditions) -> Failure | None:
+    """The first failed check of the first failed phase, or None."""
+    views = phases(desired, world, conditions)
+    broken = next((v for v in views if v.status == "failed"), None)
+    if broken is None:
+        return None
+    check = next(c for c in checks(desired, world, conditions) if c.phase == broken.name and c.state == "failed")
+    completed = tuple(v.name for v in views if v.status == "done")
+    others = sum(staffing(w, world.workload(w.name)).ready for w in desired.workloads if w.name != check.target)
+    details = f"{others} replicas of other agents are running."
+    resume = f"resumes at phase {PHASES.index(broken.name) + 1}"
+    return Failure(broken.name, check.step, check.target, check.cause, details, completed, resume)
+
+
+def _state(done: bool, cause: str = "") -> str:  # noqa: FBT001 a private choice of words
+    return "done" if done else "failed" if cause else "waiting"
+
+
+def _failed_step(conditions: Conditions, step: str, target: str) -> str:
+    condition = conditions.get((f"Step:{step}", target))
+    return condition.message if condition is not None and condition.status == "false" else ""
+
+
+def _rooms(desired: Desired, world: World, conditions: Conditions) -> Iterator[Check]:
+    for namespace in desired.namespaces:
+        cause = _failed_step(conditions, "EnsureNamespace", namespace.cluster)
+        state = _state(room_ready(desired, world, namespace.cluster), cause)
+        yield Check("infrastructure_provisioning", "EnsureNamespace", namespace.cluster, state, cause)
+
+
+def _bus(desired: Desired, world: World, conditions: Conditions) -> Iterator[Check]:
+    cause = _failed_step(conditions, "EnsureBus", "bus")
+    yield Check("data_plane_deployment", "EnsureBus", "bus", _state(world.bus.ready, cause), cause)
+    for namespace in desired.namespaces:
+        cause = _failed_step(conditions, "EnsureAccount", namespace.cluster)
+        ready = account_ready(desired, world, namespace.cluster)
+        yield Check("data_plane_deployment", "EnsureAccount", namespace.cluster, _state(ready, cause), cause)
+    yield from _proofs(BUS, desired, conditions)
+
+
+def _links(desired: Desired, world: World, conditions: Conditions) -> Iterator[Check]:
+    for link in desired.links:
+        cause = _failed_step(conditions, "EnsureLink", link.name)
+        yield Check("service_mesh_configuration", "EnsureLink", link.name, _state(link in world.links, cause), cause)
+    yield from _proofs(MESH, desired, conditions)
+
+
+def _agents(desired: Desired, world: World, conditions: Conditions) -> Iterator[Check]:
+    for workload in desired.workloads:
+        seen = world.workload(workload.name)
+        count = staffing(workload, seen)
+        cause = _failed_step(conditions, "ApplyWorkload", workload.name)
+        if count.failed:
+            cause = f"{count.ready} of {count.wanted} answering: {count.reason}"
+        yield Check("agent_cluster_deployment", "ApplyWorkload", workload.name, _state(running(workload, seen), cause), cause)
+
+
+def _proofs(proofs: Iterable[Proof], desired: Desired, conditions: Conditions) -> Iterator[Check]:
+    for proof in proofs:
+        for target, _ in proof.targets(desired):
+            condition = conditions.get((proof.kind, target))
+            cause = condition.message if condition is not None and condition.status == "false" else ""
+            yield Check(proof.phase, proof.kind, target, _state(holds(conditions, proof.kind, target), cause), cause)
+
+
+def _waiting(mine: list[Check]) -> str:
+    open_ = [c for c in mine if c.state != "done"]
+    return f"{len(mine) - len(open_)} of {len(mine)}, waiting for {open_[0].target}" if open_ else ""
+
+
+def _message(name: Phase, desired: Desired, world: World, conditions: Conditions) -> str:
+    match name:
+        case "infrastructure_provisioning":
+            replicas = sum(w.replicas for w in desired.workloads)
+            limit = sum(n.quota.replicas for n in desired.namespaces)
+            memory = sum(n.quota.memory or 0 for n in desired.namespaces)
+            held = f", {memory / GIB:.1f} GiB reserved" if memory else ""
+            return f"{_count(len(desired.namespaces), 'namespace')}, {replicas} of {limit} replicas{held}"
+        case "control_plane_deployment":
+            return f"revision {desired.revision}, journal verified"
+        case "data_plane_deployment":
+            return _evidence(conditions, "BusSynced", desired.system)
+        case "service_mesh_configuration":
+            closed = sum(holds(conditions, "PathClosed", t) for t, _ in MESH[1].targets(desired))
+            return f"{_count(len(desired.links), 'link')} open, {closed} forbidden paths refused"
+        case "agent_cluster_deployment":
+            counts = [staffing(w, world.workload(w.name)) for w in desired.workloads]
+            return f"{sum(c.ready for c in counts)} of {sum(c.wanted for c in counts)} replicas answering"
+        case "observability_stack_setup":
+            ready = all_hold(desired, conditions, OBSERVED[:1])
+            return "log lines of all replicas arriving (metrics store: not in this version)" if ready else ""
+        case "integration_validation":
+            targets = [(p.kind, t) for p in VALIDATED for t, _ in p.targets(desired)]
+            return f"{sum(holds(conditions, k, t) for k, t in targets)} of {len(targets)} probes"
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def _evidence(conditions: Conditions, kind: str, target: str) -> str:
+    condition = conditions.get((kind, target))
+    return condition.evidence if condition else ""
+
+
+__all__ = ["PROOFS", "Check", "Failure", "PhaseView", "checks", "failure", "phases"]

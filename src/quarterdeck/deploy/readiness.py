@@ -1,0 +1,101 @@
+"""The production readiness score: a pure function of executed evidence and its age, and of nothing else.
+
+The table has room for what later versions will prove; those points honestly score zero today.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from quarterdeck.deploy.converged import Conditions, holds
+from quarterdeck.deploy.evidence import DEEP, PROOFS, Proof, proof
+from quarterdeck.model.desired import Desired
+
+STALE_FACTOR: Final = 10.0
+"""Evidence older than its freshness earns half; older than ten times that, nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Points for a set of proofs that must all hold; `command` is how to earn them in this version, empty when it cannot."""
+
+    name: str
+    possible: int
+    kinds: tuple[str, ...]
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What one rule earned, from which evidence, of what age in seconds (None = no evidence)."""
+
+    name: str
+    earned: int
+    possible: int
+    evidence: str
+    age_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Score of 100, its points, and the next proofs, cheapest first."""
+
+    score: int
+    points: tuple[Point, ...]
+    next: tuple[str, ...]
+
+
+RULES: Final = (
+    Rule("control plane proven", 6, ("JournalVerified", "SecondWriterRefused", "NodeAttached", "AnonymousRefused"), "qd validate"),
+    Rule("every acknowledged message synced", 6, ("BusSynced",), "qd validate"),
+    Rule("clusters isolated", 6, ("PathClosed", "PathRefused"), "qd validate"),
+    Rule("links carry messages", 5, ("LinkOpen", "LinkCarries"), "qd validate"),
+    Rule("every replica answers", 7, ("AgentAnswers",), "qd validate"),
+    Rule("logs, metrics and journal readable", 4, ("LogsArriving", "MetricsReadable", "JournalReadable"), "qd validate"),
+    Rule("recovered from a crash", 4, ("RecoveredFromCrash",), "kill -9 a pid of: qd get replicas"),
+    Rule("deep validation", 4, ("JournalDeep", "CodeIntact"), "qd validate --deep"),
+    Rule("work done once, effects counted", 8, ()),
+    Rule("alerts reach a person", 8, ()),
+    Rule("recovery drill passed", 10, ()),
+    Rule("backup restored and verified", 10, ()),
+    Rule("objectives met", 8, ()),
+    Rule("load tested to its target", 6, ()),
+    Rule("agents sandboxed", 5, ()),
+    Rule("changes approved by a second person", 3, ()),
+)
+
+
+def readiness(desired: Desired, conditions: Conditions, now: float) -> Readiness:
+    """Score the executed evidence of one system."""
+    points = tuple(_point(rule, desired, conditions, now) for rule in RULES)
+    missing = [(p.possible - p.earned, r) for p, r in zip(points, RULES, strict=True) if p.earned < p.possible and r.command]
+    cheapest = sorted(missing, key=lambda pair: (not pair[1].command.startswith("qd"), -pair[0]))
+    return Readiness(sum(p.earned for p in points), points, tuple(f"{r.command}, +{gain}" for gain, r in cheapest))
+
+
+def _point(rule: Rule, desired: Desired, conditions: Conditions, now: float) -> Point:
+    wanted = [(kind, target) for kind in rule.kinds for target in _targets(kind, desired)]
+    found = [conditions[key] for key in wanted if key in conditions]
+    if not rule.kinds:
+        return Point(rule.name, 0, rule.possible, "not in this version", None)
+    if not wanted or len(found) < len(wanted) or not all(holds(conditions, k, t) for k, t in wanted):
+        held = sum(holds(conditions, k, t) for k, t in wanted)
+        return Point(rule.name, 0, rule.possible, f"{held} of {len(wanted)} proofs hold", None)
+    age = now - min(c.observed for c in found)
+    stale = max((now - c.observed) / _fresh_for(c.kind) for c in found)
+    share = 1.0 if stale <= 1 else 0.5 if stale <= STALE_FACTOR else 0.0
+    evidence = "; ".join(dict.fromkeys(f"{c.kind} {c.target}: {c.evidence}" for c in found[:3]))
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""  # noqa: PLR2004 three examples are enough on a screen
+    return Point(rule.name, int(rule.possible * share), rule.possible, evidence + more, max(age, 0.0))
+
+
+def _targets(kind: str, desired: Desired) -> tuple[str, ...]:
+    if kind == "RecoveredFromCrash":
+        return (desired.system,)
+    return tuple(target for target, _ in proof(kind).targets(desired))
+
+
+def _fresh_for(kind: str) -> float:
+    known: dict[str, Proof] = {p.kind: p for p in (*PROOFS, *DEEP)}
+    return known[kind].fresh_for if kind in known else 7 * 86400.0

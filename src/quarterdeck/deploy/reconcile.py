@@ -1,0 +1,230 @@
+"""The one keyed, level-triggered loop: look, plan, perform, write down what was seen, come again.
+
+A wake-up carries a name only. There is one worker per system; start = recover. No decision is taken here, only fed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from quarterdeck.clock import Clock
+from quarterdeck.deploy.plan import plan
+from quarterdeck.deploy.witness import Witness
+from quarterdeck.engines.base import Engine
+from quarterdeck.errors import QuarterdeckError, Transient
+from quarterdeck.model.desired import Desired
+from quarterdeck.model.records import PLATFORM, Condition, Entry, Outcome, Status
+from quarterdeck.model.steps import Plan, Probe, Step
+from quarterdeck.model.world import World
+from quarterdeck.store import conditions as condition_rows
+from quarterdeck.store import journal
+from quarterdeck.store.store import Store
+
+Prober = Callable[[Desired, Probe], Awaitable[str]]
+"""Proves something; returns evidence, raises QuarterdeckError when it does not hold."""
+Compose = Callable[[str], Desired | None]
+"""The desired whole of a system from spec and live Changes; None when it is gone."""
+StepHook = Callable[[str, int, Step], None]
+"""Called before, inside and after every step with a running number; the crash scenarios end the process here."""
+STEP_DEADLINE = 30.0
+"""Seconds one step may take; a step past it is unknown and will be planned again from what is observed."""
+RETRY_AFTER = 1.0
+"""Seconds before the next look when a step did not come out done; an event of the engine comes first."""
+
+
+def no_hook(moment: str, number: int, step: Step) -> None:
+    """The default StepHook: nothing happens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a step or a probe came to."""
+
+    status: Status
+    reason: str
+    message: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The newest tick of a system: what was desired, seen, planned."""
+
+    desired: Desired
+    world: World
+    plan: Plan
+    conditions: Mapping[tuple[str, str], Condition]
+
+    @classmethod
+    def of(cls, desired: Desired, world: World, conditions: Mapping[tuple[str, str], Condition], now: float) -> Look:
+        """Plan from what was seen."""
+        return cls(desired, world, plan(desired, world, conditions, now), conditions)
+
+    def seeing(self, world: World) -> Look:
+        """The same with a fresher observation; the plan stays what it was."""
+        return replace(self, world=world)
+
+
+@dataclass(slots=True)
+class Reconciler:
+    """Ticks every known system. `looks` holds the newest tick of each, for readers."""
+
+    store: Store
+    engine: Engine
+    compose: Compose
+    probers: Mapping[str, Prober]
+    clock: Clock
+    witness: Witness
+    hook: StepHook = no_hook
+    looks: dict[str, Look] = field(default_factory=dict)
+    _awake: dict[str, asyncio.Event] = field(default_factory=dict)
+    _group: asyncio.TaskGroup | None = None
+    _steps: int = 0
+
+    async def run(self) -> None:
+        """Until cancelled: follow the engine's events, write them down, and tick whoever is concerned."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            for name in list(self._awake):
+                group.create_task(self._worker(name))
+            while True:
+                happened = await self.engine.changed()
+                for name in {h.system for h in happened if h.system} or set(self._awake):
+                    self.wake(name)
+                await self.witness(happened)
+
+    def wake(self, name: str) -> None:
+        """Look at a system soon; a worker is born with its first wake-up."""
+        known = name in self._awake
+        self._awake.setdefault(name, asyncio.Event()).set()
+        if not known and self._group is not None:
+            self._group.create_task(self._worker(name))
+
+    async def _worker(self, name: str) -> None:
+        event = self._awake[name]
+        failures = 0
+        while True:
+            event.clear()
+            try:
+                look = await self.tick(name)
+                failures = 0
+                pause = look.plan.again_after if look else None
+            except Transient:
+                failures += 1
+                pause = min(0.1 * 2**failures, 5.0)
+            if pause is None:
+                del self._awake[name]
+                self.looks.pop(name, None)
+                return
+            with contextlib.suppress(TimeoutError):  # time to look again without a wake-up
+                await asyncio.wait_for(event.wait(), pause)
+
+    async def tick(self, name: str) -> Look | None:
+        """One round for one system; None when the system is gone. What a step finished within its call is seen at once."""
+        look = await self._look(name)
+        if look is None:
+            return None
+        results = [await self._perform(look.desired, step) for step in look.plan.steps]
+        if look.world.reachable:
+            await self.engine.upkeep(look.desired)
+        if not results:
+            return look
+        after = await self._look(name)
+        if after is None:
+            return None
+        pause = _pause(after.plan) if all(results) else RETRY_AFTER
+        return replace(after, plan=replace(after.plan, again_after=pause))
+
+    async def _look(self, name: str) -> Look | None:
+        desired = self.compose(name)
+        if desired is None:
+            return None
+        world = await self.engine.observe(name)
+        self.looks[name] = Look.of(desired, world, self.conditions(name), self.clock.now())
+        return self.looks[name]
+
+    def conditions(self, system: str) -> dict[tuple[str, str], Condition]:
+        """The newest Conditions of a system by (kind, target)."""
+        with self.store.read() as conn:
+            return {(c.kind, c.target): c for c in condition_rows.list_(conn, system)}
+
+    async def prove(self, desired: Desired, probe: Probe) -> Condition:
+        """Run one probe now and keep its result, whatever the plan thinks."""
+        run = self.probers.get(probe.kind, self.engine.probe)
+        try:
+            evidence = await asyncio.wait_for(run(desired, probe), STEP_DEADLINE)
+            found = self._condition(desired, probe.kind, probe, Finding("true", "Proven", evidence, evidence))
+        except TimeoutError:
+            text = f"no answer within {STEP_DEADLINE:g} s"
+            found = self._condition(desired, probe.kind, probe, Finding("unknown", "Timeout", text, text))
+        except QuarterdeckError as error:
+            status: Status = "unknown" if error.retry else "false"
+            reason = "Unknown" if error.retry else "Refuted"
+            found = self._condition(desired, probe.kind, probe, Finding(status, reason, error.message, error.message))
+        await self._keep(desired.system, found)
+        return found
+
+    async def _perform(self, desired: Desired, step: Step) -> bool:
+        """Do one step; True when it came out done."""
+        self._steps += 1
+        number = self._steps
+        self.hook("before", number, step)
+        if isinstance(step, Probe):
+            self.hook("inside", number, step)
+            found = await self.prove(desired, step)
+        else:
+            found = await self._act(desired, step, number)
+        self.hook("after", number, step)
+        return found.status == "true"
+
+    async def _act(self, desired: Desired, step: Step, number: int) -> Condition:
+        """Begin, preflight, perform, end: both ends are journalled, repeats of the same failure are not."""
+        kind = f"Step:{type(step).__name__}"
+        before = self.conditions(desired.system).get((kind, step.target))
+        await self._journal_step(desired, step, "begun", None)
+        try:
+            await self.engine.preflight(desired.system, step)
+            self.hook("inside", number, step)
+            evidence = await asyncio.wait_for(self.engine.perform(desired.system, step), STEP_DEADLINE)
+            found = self._condition(desired, kind, step, Finding("true", "Performed", evidence, evidence))
+        except TimeoutError:
+            text = f"no answer within {STEP_DEADLINE:g} s"
+            found = self._condition(desired, kind, step, Finding("unknown", "Timeout", text, text))
+        except QuarterdeckError as error:
+            status: Status = "unknown" if error.retry else "false"
+            found = self._condition(desired, kind, step, Finding(status, type(error).__name__, error.message, ""))
+        if before is None or found.status == "true" or (before.status, before.message) != (found.status, found.message):
+            outcome: Outcome = "done" if found.status == "true" else "failed" if found.status == "false" else "unknown"
+            await self._journal_step(desired, step, outcome, found.message)
+        await self._keep(desired.system, found)
+        return found
+
+    async def _journal_step(self, desired: Desired, step: Step, outcome: Outcome, evidence: str | None) -> None:
+        entry = Entry(
+            PLATFORM,
+            f"step.{type(step).__name__}",
+            step.target,
+            step.reason,
+            after=step.phase,
+            outcome=outcome,
+            evidence=evidence,
+            system=desired.system,
+        )
+        await self.store.write(lambda tx: journal.append(tx, entry))
+
+    def _condition(self, desired: Desired, kind: str, step: Step, found: Finding) -> Condition:
+        now = self.clock.now()
+        return Condition(
+            kind, step.target, found.status, found.reason, found.message, now, now, found.evidence, desired.generation, step.phase
+        )
+
+    async def _keep(self, system: str, found: Condition) -> None:
+        await self.store.write(lambda tx: condition_rows.put(tx, system, found))
+
+
+def _pause(todo: Plan) -> float:
+    """Probes that just failed wait for their retry; anything else is looked at again at once."""
+    return 0.0 if any(not isinstance(s, Probe) for s in todo.steps) else min(todo.again_after, 0.05)

@@ -1,0 +1,105 @@
+"""The Status document: one look at a system as people and programs read it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from quarterdeck.clock import iso
+from quarterdeck.deploy.converged import staffing
+from quarterdeck.deploy.evidence import DEEP, PROOFS
+from quarterdeck.deploy.phases import failure, phases
+from quarterdeck.deploy.readiness import readiness
+from quarterdeck.deploy.reconcile import Look
+from quarterdeck.model.steps import PHASES
+from quarterdeck.model.world import Replica, WorkloadSeen
+
+API = "quarterdeck.dev/v1alpha1"
+Json = dict[str, Any]
+WORDS: Mapping[str, str] = {"true": "passed", "false": "failed", "unknown": "unknown"}
+
+
+def status(look: Look, now: float, *, engine: str, weakenings: tuple[str, ...]) -> Json:
+    """The stable shape of `qd status -o json`."""
+    desired, world, conditions = look.desired, look.world, look.conditions
+    found = failure(desired, world, conditions) if world.reachable else None
+    counts = [staffing(w, world.workload(w.name)) for w in desired.workloads]
+    score = readiness(desired, conditions, now)
+    ready = look.plan.ready or (_served(look) and found is None)
+    return {
+        "apiVersion": API,
+        "kind": "Status",
+        "system": desired.system,
+        "ready": ready,
+        "sentence": look.plan.outcome,
+        "phases": _phases(look),
+        "readiness": {"score": score.score, "points": [asdict(p) for p in score.points], "next": list(score.next)},
+        "agents": {"ready": sum(c.ready for c in counts), "desired": sum(c.wanted for c in counts)},
+        "capacity": {
+            "ready": sum(c.ready for c in counts),
+            "desired": sum(c.wanted for c in counts),
+            "max": sum(n.quota.replicas for n in desired.namespaces),
+        },
+        "validation": validation(look, now),
+        "failure": None if found is None else {**asdict(found), "completed": list(found.completed)},
+        "engine": engine,
+        "revision": desired.revision,
+        "generation": desired.generation,
+        "index": desired.index,
+        "observed_generation": desired.generation if ready else desired.generation - 1,
+        "weakenings": sorted({*weakenings, *world.weakenings}),
+    }
+
+
+def _served(look: Look) -> bool:
+    """Everything is there; what the plan still wants is only fresher evidence."""
+    return bool(look.plan.steps) and all(s.action == "probe" and s.reason == "evidence grew old" for s in look.plan.steps)
+
+
+def _phases(look: Look) -> list[Json]:
+    views = phases(look.desired, look.world, look.conditions)
+    return [{"name": v.name, "status": v.status, "seconds": seconds(look, v.name), "message": v.message} for v in views]
+
+
+def seconds(look: Look, phase: str) -> float | None:
+    """How long a phase took in the current revision, measured when it was done; None while it is not."""
+    done = look.conditions.get(("Phase", phase))
+    return float(done.evidence) if done is not None and done.generation == look.desired.revision else None
+
+
+def validation(look: Look, now: float) -> list[Json]:
+    """Every proof with its result, evidence and age."""
+    kinds = {p.kind for p in (*PROOFS, *DEEP)}
+    found = sorted((c for c in look.conditions.values() if c.kind in kinds), key=lambda c: (PHASES.index(c.phase), c.kind, c.target))
+    return [
+        {"name": f"{c.kind} {c.target}", "status": WORDS[c.status], "evidence": c.evidence or c.message, "age_seconds": round(now - c.observed, 1)}
+        for c in found
+    ]
+
+
+def replica(seen: Replica, now_revision: str) -> Json:
+    """The stable shape of one replica."""
+    last = seen.last_exit
+    return {
+        "name": seen.name,
+        "cluster": seen.cluster,
+        "agent": seen.agent,
+        "state": seen.state,
+        "reason": seen.reason,
+        "pid": seen.pid,
+        "incarnation": seen.incarnation,
+        "restarts": seen.restarts,
+        "revision": seen.revision[:12] or now_revision,
+        "since": iso(seen.since),
+        "lag_ms": seen.lag,
+        "inflight": seen.inflight,
+        "last_exit": None if last is None else {**asdict(last), "at": iso(last.at)},
+    }
+
+
+def replicas(look: Look) -> list[Json]:
+    """All replicas of a system in the order of their names."""
+    seen: tuple[WorkloadSeen, ...] = look.world.workloads
+    found = [r for w in seen for r in w.replicas]
+    return [replica(r, "") for r in sorted(found, key=lambda r: (r.cluster, r.agent, r.slot, r.incarnation))]

@@ -1,0 +1,328 @@
+"""The local engine: workloads on this machine by the node, the mesh on its nats-server. Knows no policy; does one step at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, assert_never
+
+from quarterdeck.bus import claims, server, subjects
+from quarterdeck.bus import streams as bus_streams
+from quarterdeck.bus.accounts import account_name
+from quarterdeck.bus.admin import Admin
+from quarterdeck.bus.keys import Key, Keys
+from quarterdeck.clock import Clock
+from quarterdeck.engines.local import observe, proofs
+from quarterdeck.engines.local import table as tables
+from quarterdeck.engines.local.client import NodeClient
+from quarterdeck.errors import Transient
+from quarterdeck.model.desired import Desired
+from quarterdeck.model.home import Home
+from quarterdeck.model.steps import (
+    ApplyWorkload,
+    EnsureAccount,
+    EnsureBus,
+    EnsureLink,
+    EnsureNamespace,
+    Probe,
+    RemoveLink,
+    RemoveNamespace,
+    RemoveWorkload,
+    Step,
+)
+from quarterdeck.model.table import Credential, Row, Table
+from quarterdeck.model.world import BusSeen, Happening, StreamSeen, World
+from quarterdeck.store import inventory, meta
+from quarterdeck.store.store import Store
+from quarterdeck.store.writing import Writing
+
+CREDENTIAL_TTL = 3600.0
+"""Seconds a replica's bus user lives; renewed at half life."""
+EVENT_POLL = 20.0
+NO_BUS = BusSeen(ready=False, reason="not started", sync_always=False, version="", accounts=frozenset(), streams=())
+STREAM = "stream"
+
+
+@dataclass(slots=True)
+class LocalEngine:
+    """Holds the node's table as last acknowledged; after a restart it reads it back from the node, which is the only copy."""
+
+    home: Home
+    store: Store
+    clock: Clock
+    node: NodeClient
+    keys: Keys
+    environ: Mapping[str, str]
+    credential_ttl: float = CREDENTIAL_TTL
+    name: str = "local"
+    _table: Table | None = None
+    _boot: str = ""
+    _epoch: int = 0
+    _seen: dict[str, Any] = field(default_factory=dict)
+    _admin: Admin | None = None
+    _events_after: int = 0
+    _editing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def observe(self, system: str) -> World:
+        """Ask the node and the bus; either of them away means unknown, not gone."""
+        try:
+            table = await self._current()
+            self._seen = await self.node.request("observe")
+            bus = await self._bus_seen(system, table)
+        except Transient as error:
+            return World(self.clock.now(), False, error.message, NO_BUS, (), (), ())
+        links = tuple(k for k in tables.links(table, system) if {k.source, k.target} <= bus.accounts)
+        workloads = observe.workloads(self._seen, system, table)
+        weak = tuple(self.node.hello.get("weakenings", ()))
+        return World(self.clock.now(), True, "", bus, tables.namespaces(table, system), links, workloads, weak)
+
+    async def preflight(self, system: str, step: Step) -> None:
+        """What can be known before trying: the bus program is there, the bus answers."""
+        match step:
+            case EnsureBus():
+                server.version(server.binary(self.environ))
+            case EnsureAccount() | EnsureLink() | RemoveLink():
+                self._bus()
+            case _:
+                await self._current()
+
+    async def perform(self, system: str, step: Step) -> str:
+        """Do one step; each is idempotent."""
+        match step:
+            case EnsureNamespace():
+                return await self._edit(lambda t: tables.with_room(t, system, step.namespace))
+            case RemoveNamespace():
+                return await self._remove_namespace(system, step.cluster)
+            case EnsureBus():
+                return await self._ensure_bus()
+            case EnsureAccount():
+                return await self._ensure_account(system, step)
+            case EnsureLink():
+                return await self._link(system, step, closed=False)
+            case RemoveLink():
+                return await self._link(system, step, closed=True)
+            case ApplyWorkload():
+                url = server.url(server.claim_port(self.home, self.keys))
+                return await self._edit(lambda t: tables.with_workload(t, system, step.workload, url))
+            case RemoveWorkload():
+                return await self._edit(lambda t: tables.without_workload(t, system, step.name))
+            case Probe():
+                return "probes are proven, not performed"
+            case _:
+                assert_never(step)
+
+    async def probe(self, desired: Desired, probe: Probe) -> str:
+        """Prove by doing, see proofs.py."""
+        return await proofs.prove(proofs.Bench(desired, self._bus(), self.node, self._seen, self.clock), probe)
+
+    async def ask(self, system: str, target: str, verb: str, payload: object, within: float) -> proofs.Reply:
+        """Ask an agent over the bus in the control plane's own name."""
+        return await proofs.ask(self._bus(), self.clock, system, target, verb, payload, within)
+
+    async def upkeep(self, desired: Desired) -> None:
+        """Credentials: for the next incarnations, and again at half life."""
+        table = await self._current()
+        if self._with_credentials(table) != table:
+            await self._edit(lambda t: t)
+
+    async def remove(self, system: str) -> tuple[str, ...]:
+        """Everything of a system: replicas drained, accounts ended, rooms gone; answers what is left."""
+        await self._edit(lambda t: replace(t, rows=tuple(r for r in t.rows if r.system != system)))
+        left = await self._gone_within(system, 15.0)
+        table = await self._current()
+        for namespace in tables.namespaces(table, system):
+            await self._remove_namespace(system, namespace.cluster)
+        shutil.rmtree(self.home.logs / system, ignore_errors=True)
+        return left
+
+    async def changed(self) -> tuple[Happening, ...]:
+        """The node's events by long poll, at least once: the cursor is the reader's to keep (see `acknowledge`)."""
+        await self.node.attached.wait()
+        try:
+            answer = await self.node.request("wait", after=self._events_after, timeout=EVENT_POLL, limit=EVENT_POLL + 5)
+        except Transient:
+            await asyncio.sleep(0.05)
+            return ()
+        if answer["boot"] != self.node.boot:
+            return ()
+        self._events_after = answer["next"] - 1
+        return tuple(observe.happening(item) for item in answer["items"])
+
+    async def follow_watermarks(self) -> None:
+        """Each second: how far every stream has come, into the inventory, so that a loss is noticed at the next start."""
+        while True:
+            await asyncio.sleep(1.0)
+            with contextlib.suppress(Transient):  # the bus or the store is away: the next second tries again
+                await self._note_watermarks(await self._bus().streams())
+
+    # The table.
+
+    async def _current(self) -> Table:
+        """The table in force, read back from the node at each of its lives."""
+        if not self.node.attached.is_set():
+            raise Transient("the node is not attached")
+        if self._table is None or self._boot != self.node.boot:
+            self._table = Table.from_json((await self.node.request("table_get"))["table"])
+            if self._boot != self.node.boot:
+                self._events_after = 0
+            self._boot = self.node.boot
+            if not self._epoch:
+                self._epoch = await self.store.write(meta.next_epoch)
+        return self._table
+
+    async def _edit(self, change: Callable[[Table], Table]) -> str:
+        async with self._editing:
+            old = await self._current()
+            edited = change(old)
+            self._seen = await self.node.request("observe")
+            new = self._with_credentials(edited)
+            if new == old:
+                return "as it was"
+            generation = old.generation + 1 if old.epoch == self._epoch else 1
+            new = replace(new, epoch=max(self._epoch, old.epoch), generation=generation)
+            await self.node.request("table", table=new.to_json())
+            self._table = new
+            return f"table {new.epoch}.{new.generation} acknowledged"
+
+    def _with_credentials(self, table: Table) -> Table:
+        now = self.clock.now()
+
+        def fresh(c: Credential) -> bool:
+            return c.expires - now > self.credential_ttl / 2
+
+        return tables.with_credentials(table, self._incarnations, self._mint, fresh)
+
+    def _incarnations(self, row: Row, n: int) -> tuple[tuple[int, ...], int]:
+        """The living incarnations of a slot and the next one, as the node counts them."""
+        seen = next((r for r in self._seen["rows"] if (r["system"], r["name"]) == (row.system, row.name)), None)
+        living = tuple(r["incarnation"] for r in seen["replicas"] if r["slot"] == n and r["pid"] is not None) if seen else ()
+        return living, self._seen["incarnations"].get(f"{row.system}/{row.name}-{n}", 0) + 1
+
+    def _mint(self, row: Row, n: int, incarnation: int) -> Credential:
+        now = self.clock.now()
+        return claims.replica_user(
+            self.keys.account(account_name(row.system, row.cluster)),
+            Key.fresh("user"),
+            subjects.Sender(row.cluster, row.agent, n),
+            incarnation,
+            peers=row.peers,
+            linked=tuple(sorted(link.target for link in row.links)),
+            issued=now,
+            expires=now + self.credential_ttl,
+        )
+
+    # The bus.
+
+    async def _ensure_bus(self) -> str:
+        port = server.claim_port(self.home, self.keys)
+        service = server.service(self.home, self.keys, port, self.environ)
+        await self._edit(lambda t: tables.with_service(t, service))
+        return f"nats-server on 127.0.0.1:{port}"
+
+    def _bus(self) -> Admin:
+        if self._admin is None:
+            raise Transient("the bus is not up")
+        return self._admin
+
+    async def _bus_seen(self, system: str, table: Table) -> BusSeen:
+        running = next((s for s in self._seen["services"] if s["name"] == server.NAME), None)
+        if running is None or running["state"] != "ready":
+            return replace(NO_BUS, reason=running["reason"] or running["state"] if running else "not started")
+        if self._admin is None:
+            admin = Admin(server.url(running["port"]), self.keys, self.clock)
+            await admin.__aenter__()
+            self._admin = admin
+        seen = await self._admin.observe(probe=False)
+        if not seen.ready:
+            return seen
+        in_force = observe.accounts_in_force(table, system, await self._admin.live(), self.keys)
+        lost = bus_streams.check(self._inventory(system), seen.streams)
+        return observe.bus_of(system, seen, in_force, lost[0] if lost else "")
+
+    async def _ensure_account(self, system: str, step: EnsureAccount) -> str:
+        table = await self._current()
+        pushed = await self._apply_accounts(system, table)
+        made = self._inventory(system)
+        account = account_name(system, step.target)
+        for agent in step.agents:
+            stream = await self._bus().ensure_stream(system, step.target, agent, inventory=made)
+            name = f"{account}/{stream.name}"
+            if not any((s.account, s.name) == (stream.account, stream.name) for s in made):
+                await self.store.write(partial(inventory.made, system=system, kind=STREAM, name=name))
+        gone = [s for s in made if s.account == account and s.name.removeprefix("IN_") not in step.agents]
+        for stream in gone:
+            await self._drop_stream(system, stream)
+        return f"{len(step.agents)} streams; {'account pushed' if pushed else 'account in force'}"
+
+    async def _apply_accounts(self, system: str, table: Table) -> tuple[str, ...]:
+        return await self._bus().apply(
+            system, tables.namespaces(table, system), tables.links(table, system), observe.revoked(table, system)
+        )
+
+    async def _link(self, system: str, step: EnsureLink | RemoveLink, *, closed: bool) -> str:
+        """The table first (credentials with or without the path), then the accounts; a replica's rights never exceed its account's."""
+        link = step.link
+        await self._edit(
+            lambda t: tables.without_credentials(tables.with_link(t, system, link, closed=closed), system, [link.source])
+            if link not in tables.links(t, system) or closed
+            else t
+        )
+        await self._apply_accounts(system, await self._current())
+        return f"{link.name} {'closed' if closed else 'open'}"
+
+    async def _remove_namespace(self, system: str, cluster: str) -> str:
+        account = account_name(system, cluster)
+        for link in tables.links(await self._current(), system):
+            if cluster in (link.source, link.target):
+                await self._edit(partial(tables.with_link, system=system, link=link, closed=True))
+        await self._edit(lambda t: tables.without_room(t, system, cluster))
+        for stream in self._inventory(system):
+            if stream.account == account:
+                await self._drop_stream(system, stream)
+        await self._apply_accounts(system, await self._current())
+        await self._bus().remove(account)
+        return f"account {account} ended"
+
+    async def _drop_stream(self, system: str, stream: StreamSeen) -> None:
+        cluster, agent = stream.account.removeprefix(f"{system}."), stream.name.removeprefix("IN_")
+        name = f"{stream.account}/{stream.name}"
+        reason = f"no longer in the spec; {stream.messages} messages dropped"
+        await self.store.write(lambda tx: inventory.gone(tx, system, STREAM, name, reason=reason))
+        await self._bus().delete_stream(system, cluster, agent)
+
+    def _inventory(self, system: str | None) -> tuple[StreamSeen, ...]:
+        with self.store.read() as conn:
+            things = [t for t in inventory.list_(conn, system, STREAM) if t.gone is None]
+        return tuple(_stream(t) for t in things)
+
+    async def _note_watermarks(self, seen: tuple[StreamSeen, ...]) -> None:
+        kept = {(s.account, s.name): s for s in self._inventory(None)}
+        moved = [s for s in seen if (s.account, s.name) in kept and s.last > kept[s.account, s.name].last]
+        if moved:
+            await self.store.write(partial(_raise_watermarks, moved=moved))
+
+    async def _gone_within(self, system: str, seconds: float) -> tuple[str, ...]:
+        deadline = self.clock.monotonic() + seconds
+        while True:
+            seen = await self.node.request("observe")
+            left = tuple(r["name"] for row in seen["rows"] if row["system"] == system for r in row["replicas"] if r["pid"] is not None)
+            if not left or self.clock.monotonic() > deadline:
+                return left
+            await asyncio.sleep(0.02)
+
+
+def _stream(thing: inventory.Thing) -> StreamSeen:
+    account, _, name = thing.name.partition("/")
+    return StreamSeen(account, name, thing.first, thing.last, thing.messages, 0, thing.epoch)
+
+
+def _raise_watermarks(tx: Writing, moved: list[StreamSeen]) -> None:
+    for stream in moved:
+        system = stream.account.partition(".")[0]
+        name = f"{stream.account}/{stream.name}"
+        inventory.watermark(tx, system, STREAM, name, first=stream.first, last=stream.last, messages=stream.messages)
+

@@ -1,0 +1,169 @@
+"""The node itself: its parts wired together, its second hand, and how it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from dataclasses import asdict
+from typing import Any, Final
+
+from quarterdeck import linux
+from quarterdeck.engines.local.node import observe, rooms
+from quarterdeck.engines.local.node.control import Control
+from quarterdeck.engines.local.node.fleet import Fleet
+from quarterdeck.engines.local.node.forks import reap
+from quarterdeck.engines.local.node.lifecycle import left_behind, must_stay_down
+from quarterdeck.engines.local.node.place import Place
+from quarterdeck.engines.local.node.services import Services
+from quarterdeck.engines.local.node.table import Counters, Proven, Tables
+from quarterdeck.model.table import Table
+
+_TICK: Final = 1.0
+_ORDER_GRACE: Final = 3.0
+_ORDERED_DRAIN: Final = 10.0
+_GONE_WITHIN: Final = 2.0
+
+
+class Node:
+    """Everything of one node. `done` is set when it has stopped and may end."""
+
+    def __init__(self, place: Place, control_argv: tuple[str, ...]) -> None:
+        folder = place.home.node
+        self.place = place
+        self.tables = Tables(folder)
+        self.fleet = Fleet(place, Counters(folder), Proven(folder))
+        self.services = Services(place)
+        self.control = Control(place, control_argv)
+        self.done = asyncio.Event()
+        self._rooms = rooms.Rooms(place.cgroups)
+        self._applying = asyncio.Lock()
+        self._applied: Table | None = None
+        self._stopping: asyncio.Task[dict[str, Any]] | None = None
+        self._ordered_since: float | None = None
+
+    # the table
+
+    def accept(self, table: Table) -> None:
+        """Take a table, on disk first, and begin to carry it out. Raises Conflict when it is older than the one in force."""
+        if self.tables.accept(table):
+            self.place.events.add("table.accepted", "node", version=list(table.version))
+            self.carry_out()
+
+    def carry_out(self) -> None:
+        """Begin to make the table true; whatever it said before is overtaken."""
+        self.place.tasks.create_task(self._carry_out())
+
+    async def _carry_out(self) -> None:
+        async with self._applying:
+            table = self.tables.now
+            if table is self._applied or self._stopping is not None:
+                return
+            self._rooms.apply(table)
+            await self.services.apply(table.services)
+            if self._stopping is None:
+                self.fleet.table(table)
+                self._applied = table
+
+    # the passing of time
+
+    async def tick(self) -> None:
+        """Once a second, for as long as the node lives."""
+        while True:
+            await asyncio.sleep(_TICK)
+            self.fleet.tick()
+            self._bury_orphans()
+            self._rooms.tidy(self._rooms_used())
+            self._heed_order()
+
+    def _rooms_used(self) -> set[str]:
+        table = self.tables.now
+        asked = {f"{room.system}.{room.namespace.cluster}" for room in table.rooms} | {f"{row.system}.{row.cluster}" for row in table.rows}
+        return asked | {f"{p.identity.system}.{p.identity.cluster}" for p in self.fleet.processes}
+
+    def _bury_orphans(self) -> None:
+        """Kill and reap what became our child because everything between has died."""
+        known = self.fleet.pids | self.services.pids
+        for pid in linux.children_of(os.getpid()):
+            if pid not in known:
+                linux.kill(pid)
+                reap(pid)
+
+    def _heed_order(self) -> None:
+        """An order to stop whose giver died before it told us is carried out all the same."""
+        if not must_stay_down(self.place.home):
+            self._ordered_since = None
+            return
+        now = self.place.clock.monotonic()
+        self._ordered_since = self._ordered_since or now
+        if now - self._ordered_since >= _ORDER_GRACE and self._stopping is None:
+            self.place.tasks.create_task(self._stop_and_end())
+
+    async def _stop_and_end(self) -> None:
+        await self.stop(_ORDERED_DRAIN)
+        self.done.set()
+
+    # stopping
+
+    async def stop(self, within: float) -> dict[str, Any]:
+        """Stop everything, replicas first; returns what is left: nothing. Asked twice, both get the one answer."""
+        if self._stopping is None:
+            self._stopping = self.place.tasks.create_task(self._stop(within))
+        return await asyncio.shield(self._stopping)
+
+    async def _stop(self, within: float) -> dict[str, Any]:
+        await self.fleet.stop(within)
+        async with asyncio.timeout(_ORDERED_DRAIN * (1 + len(self.tables.now.services))):
+            await self.services.apply(())
+        deadline = self.place.clock.monotonic() + _GONE_WITHIN
+        while left_behind(self.place.boot) and self.place.clock.monotonic() < deadline:
+            for pid in left_behind(self.place.boot):
+                linux.kill(pid)
+            self._bury_orphans()
+            await asyncio.sleep(0.01)
+        self._bury_orphans()
+        cgroups = [left for base in sorted(set(self.place.cgroups.bases.values())) for left in rooms.empty(base)]
+        return {"processes": sorted(left_behind(self.place.boot)), "cgroups": cgroups, "sockets": self._sockets()}
+
+    def _sockets(self) -> list[str]:
+        """In the runtime folder, but for the two doors that their owners close last."""
+        doors = {self.place.home.node_socket, self.place.home.api_socket}
+        with contextlib.suppress(FileNotFoundError):  # the folder is gone, and all sockets with it
+            return [str(path) for path in self.place.home.run.iterdir() if path.is_socket() and path not in doors]
+        return []
+
+    # looking
+
+    @property
+    def weakenings(self) -> list[str]:
+        """What this machine or these agents lack, for people."""
+        spawned = any(not process.forked for process in self.fleet.processes)
+        threads = ("some replicas are spawned, not forked: their imports start threads",) if spawned else ()
+        return [*self.place.isolation.weakenings, *self.place.cgroups.weakenings, *self._rooms.weakenings, *threads]
+
+    def hello(self) -> dict[str, Any]:
+        """Who this is."""
+        isolation = self.place.isolation
+        return {
+            "pid": os.getpid(),
+            "boot": self.place.boot.id,
+            "version": list(self.tables.now.version),
+            "weakenings": self.weakenings,
+            "isolation": {"uid": isolation.uid, "landlock": bool(isolation.landlock), "cgroup": self.place.cgroups.version},
+        }
+
+    def observe(self) -> dict[str, Any]:
+        """Everything it sees now."""
+        table = self.tables.now
+        return {
+            "at": self.place.clock.now(),
+            "boot": self.place.boot.id,
+            "version": list(table.version),
+            "services": self.services.seen(),
+            "rooms": [asdict(room) for room in table.rooms],
+            "incarnations": self.fleet.incarnations(),
+            "rows": [observe.row(workload) for workload in self.fleet.workloads.values()],
+            "machine": observe.machine(),
+            "events_next": self.place.events.next,
+            "log_bytes": self.place.logs.bytes,
+        }

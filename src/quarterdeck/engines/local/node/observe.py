@@ -1,0 +1,98 @@
+"""What the node sees, as the JSON of its protocol."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from quarterdeck.engines.local.node.decide import rollout_key
+from quarterdeck.engines.local.node.fleet import Workload
+from quarterdeck.engines.local.node.memory import FRESH
+from quarterdeck.engines.local.node.process import Process
+from quarterdeck.model.desired import rollout_digest
+from quarterdeck.model.world import Replica
+
+
+def row(workload: Workload) -> dict[str, Any]:
+    """A workload: what was accepted, and every replica, those that wait or failed included. `halted` is why its rollout stopped."""
+    asked = workload.row
+    living = [_replica(workload, process) for process in workload.processes.values()]
+    present = {process.identity.n for process in workload.processes.values()}
+    absent = [_absent(workload, slot.n) for slot in asked.slots if slot.n not in present]
+    return {
+        "name": asked.name,
+        "system": asked.system,
+        "template": asked.template.digest,
+        "slots_wanted": [slot.n for slot in asked.slots],
+        "restart_before": asked.restart_before,
+        "quarantined": list(asked.quarantined),
+        "rollout_digest": rollout_digest(asked.rollout, asked.restart),
+        "halted": _halted(workload),
+        "replicas": [asdict(replica) for replica in sorted([*living, *absent], key=lambda r: (r.slot, r.incarnation))],
+    }
+
+
+def _halted(workload: Workload) -> str:
+    halt = workload.halted
+    return halt.reason if halt is not None and halt.key == rollout_key(workload.row) else ""
+
+
+def _replica(workload: Workload, process: Process) -> Replica:
+    identity = process.identity
+    halted = _halted(workload)
+    old = identity.template.digest != workload.row.template.digest
+    cause = workload.memory.get(identity.n, FRESH).reason if process.state == "starting" else ""
+    return Replica(
+        name=identity.name,
+        cluster=identity.cluster,
+        agent=identity.agent,
+        slot=identity.n,
+        state=process.state,
+        reason=process.reason or (f"rollout stopped: {halted}" if halted and old else cause),
+        pid=process.pid,
+        incarnation=identity.incarnation,
+        restarts=workload.restarts[identity.n],
+        revision=identity.template.digest,
+        since=process.since,
+        started=process.started,
+        last_exit=workload.last.get(identity.n),
+        progress=process.progress,
+        lag=process.lag,
+        inflight=process.inflight,
+        forked=process.forked,
+    )
+
+
+def _absent(workload: Workload, n: int) -> Replica:
+    asked, memory, last = workload.row, workload.memory.get(n, FRESH), workload.last.get(n)
+    state = "quarantined" if n in asked.quarantined else "failed" if memory.failed_at is not None else "pending"
+    waits = "waits for room or for its bus credential" if state == "pending" else ""
+    return Replica(
+        name=f"{asked.name}-{n}",
+        cluster=asked.cluster,
+        agent=asked.agent,
+        slot=n,
+        state=state,
+        reason=memory.reason or waits,
+        pid=None,
+        incarnation=0,
+        restarts=workload.restarts[n],
+        revision=asked.template.digest,
+        since=last.at if last else 0.0,
+        started=0.0,
+        last_exit=last,
+    )
+
+
+def machine() -> dict[str, Any]:
+    """Memory in bytes, cores, and the load of the last minute."""
+    lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
+    memory = {name.rstrip(":"): int(value) * 1024 for name, value, *_ in lines}
+    return {
+        "memory_total": memory["MemTotal"],
+        "memory_available": memory["MemAvailable"],
+        "cpus": os.cpu_count(),
+        "load1": os.getloadavg()[0],
+    }

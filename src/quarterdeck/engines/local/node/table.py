@@ -1,0 +1,134 @@
+"""What the node keeps on disk: the desired table, the incarnation counters, and the template each workload last was up with in full.
+
+Whole files are replaced atomically and synced; counters are an append-only file with one sync per batch, written before any process starts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from quarterdeck.errors import Conflict
+from quarterdeck.model.desired import Template
+from quarterdeck.model.table import Table
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write `text` so that a crash leaves the old content or the new, never a mixture."""
+    new = path.with_suffix(".new")
+    with new.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Tables:
+    """The table now in force, kept in one file."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "table.json"
+        self.now = self._read()
+
+    def _read(self) -> Table:
+        with contextlib.suppress(FileNotFoundError):  # the first start of this home
+            return Table.from_json(json.loads(self._path.read_text()))
+        return Table(0, 0)
+
+    def accept(self, table: Table) -> bool:
+        """Take a newer table, on disk first; False when it is the one in force. Raises Conflict when it is older."""
+        if table.version == self.now.version:
+            return False
+        if table.version < self.now.version:
+            raise Conflict(f"table {table.version} is older than {self.now.version}, which is in force")
+        replace_file(self._path, json.dumps(table.to_json(), separators=(",", ":")))
+        self.now = table
+        return True
+
+
+class Counters:
+    """The number of the last incarnation of every replica slot; it only ever rises, over restarts of the node too."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "incarnations"
+        self._last = self._read()
+        replace_file(self._path, "".join(f"{n} {slot}\n" for slot, n in self._last.items()))
+        self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+
+    def _read(self) -> Counter[str]:
+        last: Counter[str] = Counter()
+        if self._path.exists():
+            for line in self._path.read_text().splitlines():
+                number, _, slot = line.partition(" ")
+                if number.isdecimal():  # else a line cut by a crash: nothing was started under it
+                    last[slot] = max(last[slot], int(number))
+        return last
+
+    def next(self, slot: str) -> int:
+        """The incarnation that would be started next."""
+        return self._last[slot] + 1
+
+    def last(self) -> dict[str, int]:
+        """The newest incarnation of every slot that ever had one."""
+        return dict(self._last)
+
+    def take(self, slots: Iterable[str]) -> dict[str, int]:
+        """Count up, and sync before anybody learns the numbers."""
+        taken = {slot: self.next(slot) for slot in slots}
+        if taken:
+            os.write(self._file, "".join(f"{n} {slot}\n" for slot, n in taken.items()).encode())
+            os.fdatasync(self._file)
+            self._last.update({slot: taken[slot] - self._last[slot] for slot in taken})
+        return taken
+
+
+def _template(data: dict[str, Any]) -> Template:
+    pairs = {name: tuple((str(k), str(v)) for k, v in data[name]) for name in ("env", "secrets")}
+    return Template(**{**data, **pairs})
+
+
+class Proven:
+    """Per workload, the template that last was up in full: what serves on when a newer one fails, over restarts of the node too."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "proven.json"
+        self._templates = self._read()
+
+    def _read(self) -> dict[str, Template]:
+        with contextlib.suppress(FileNotFoundError):  # nothing has been up in full yet
+            data: dict[str, Any] = json.loads(self._path.read_text())
+            return {name: _template(item) for name, item in data.items()}
+        return {}
+
+    def get(self, workload: str) -> Template | None:
+        """The template, or None when none was ever up in full."""
+        return self._templates.get(workload)
+
+    def note(self, workload: str, template: Template) -> None:
+        """Note that `template` is up in full."""
+        self._templates[workload] = template
+        self._write()
+
+    def keep_only(self, workloads: set[str]) -> None:
+        """Forget workloads that are gone."""
+        if self._templates.keys() - workloads:
+            self._templates = {name: item for name, item in self._templates.items() if name in workloads}
+            self._write()
+
+    def _write(self) -> None:
+        replace_file(self._path, json.dumps({name: asdict(item) for name, item in self._templates.items()}))

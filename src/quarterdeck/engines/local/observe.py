@@ -1,0 +1,73 @@
+"""From what the node and the bus say to a World: pure readings, nothing asked, nothing done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from quarterdeck.bus import accounts, claims
+from quarterdeck.bus.accounts import Revoked, account_name
+from quarterdeck.bus.admin import Live
+from quarterdeck.bus.keys import Keys
+from quarterdeck.engines.local import table as tables
+from quarterdeck.model.desired import rollout_digest
+from quarterdeck.model.table import Row, Table
+from quarterdeck.model.world import BusSeen, Exit, Happening, Replica, StreamSeen, WorkloadSeen
+
+Json = dict[str, Any]
+
+
+def workloads(seen: Json, system: str, table: Table) -> tuple[WorkloadSeen, ...]:
+    """The workloads of one system as the node runs them, those that only drain included."""
+    return tuple(_workload(row, tables.row(table, system, row["name"])) for row in seen["rows"] if row["system"] == system)
+
+
+def _workload(row: Json, held: Row | None) -> WorkloadSeen:
+    return WorkloadSeen(
+        name=row["name"],
+        template=held.template.digest if held else "",
+        replicas_wanted=len(held.slots) if held else 0,
+        restart_before=held.restart_before if held else 0.0,
+        quarantined=frozenset(held.quarantined) if held else frozenset(),
+        rollout_digest=rollout_digest(held.rollout, held.restart) if held else "",
+        replicas=tuple(_replica(r) for r in row["replicas"]),
+    )
+
+
+def _replica(data: Json) -> Replica:
+    last = data.get("last_exit")
+    return Replica(**{**data, "last_exit": Exit(**last) if last else None})
+
+
+def happening(item: Json) -> Happening:
+    """An event of the node; what happens to a system's own things is named `system/…` there."""
+    system, slash, target = item["target"].partition("/")
+    return Happening(system if slash else "", item["kind"], target if slash else system, item["at"], item["detail"])
+
+
+def revoked(table: Table, system: str) -> tuple[Revoked, ...]:
+    """The bus users of quarantined slots: their credentials count no more, whatever the process does."""
+    found = []
+    for row in table.rows:
+        for slot in row.slots:
+            if row.system == system and slot.n in row.quarantined:
+                found += [Revoked(row.cluster, claims.read(c.jwt)["sub"], c.expires) for c in slot.credentials]
+    return tuple(found)
+
+
+def accounts_in_force(table: Table, system: str, live: dict[str, Live], keys: Keys) -> frozenset[str]:
+    """The clusters whose account on the server is exactly what the table asks for."""
+    wanted = accounts.accounts(system, tables.namespaces(table, system), tables.links(table, system), revoked(table, system))
+    mine = {spec.name for spec in wanted if spec.name in live and live[spec.name].digest == claims.digest(spec, keys.account)}
+    return frozenset(name.removeprefix(f"{system}.") for name in mine)
+
+
+def bus_of(system: str, seen: BusSeen, in_force: frozenset[str], lost: str) -> BusSeen:
+    """The bus as one system sees it: its own accounts and streams, named by cluster and agent."""
+    prefix = account_name(system, "")
+    streams = tuple(
+        StreamSeen(s.account.removeprefix(prefix), s.name.removeprefix("IN_"), s.first, s.last, s.messages, s.bytes, s.epoch)
+        for s in seen.streams
+        if s.account.startswith(prefix)
+    )
+    reason = seen.reason or lost
+    return BusSeen(seen.ready and not lost, reason, seen.sync_always, seen.version, in_force, streams, seen.probe_ms)

@@ -1,0 +1,179 @@
+"""An engine without processes: everything it is asked for is there after `settle` observations. For tests and for planning offline.
+
+It passes the same contract suite as the engines that touch the world; it is a model of their promises, not of their failures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from typing import assert_never
+
+from quarterdeck.clock import Clock
+from quarterdeck.errors import NotFound
+from quarterdeck.model.desired import Desired, Link, Namespace, Workload
+from quarterdeck.model.steps import (
+    ApplyWorkload,
+    EnsureAccount,
+    EnsureBus,
+    EnsureLink,
+    EnsureNamespace,
+    Probe,
+    RemoveLink,
+    RemoveNamespace,
+    RemoveWorkload,
+    Step,
+)
+from quarterdeck.model.world import BusSeen, Exit, Happening, Replica, StreamSeen, WorkloadSeen, World
+
+
+@dataclass(slots=True)
+class _Held:
+    rooms: dict[str, Namespace] = field(default_factory=dict)
+    streams: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    links: dict[str, Link] = field(default_factory=dict)
+    workloads: dict[str, Workload] = field(default_factory=dict)
+    replicas: dict[str, Replica] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class MemoryEngine:
+    """`crash(name)` ends a replica; it is back at the next observation, one incarnation later, as on the real engines."""
+
+    clock: Clock
+    name: str = "memory"
+    _bus: bool = False
+    _held: dict[str, _Held] = field(default_factory=lambda: defaultdict(_Held))
+    _happened: list[Happening] = field(default_factory=list)
+    _event: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def observe(self, system: str) -> World:
+        """What is held now."""
+        held = self._held[system]
+        for workload in held.workloads.values():
+            self._converge(held, workload)
+        bus = BusSeen(
+            ready=self._bus,
+            reason="" if self._bus else "not started",
+            sync_always=True,
+            version="memory",
+            accounts=frozenset(held.streams),
+            streams=tuple(StreamSeen(a, agent, 0, 0, 0, 0) for a, agents in held.streams.items() for agent in agents),
+        )
+        seen = tuple(_seen(held, w) for w in held.workloads.values())
+        return World(self.clock.now(), True, "", bus, tuple(held.rooms.values()), tuple(held.links.values()), seen)
+
+    async def preflight(self, system: str, step: Step) -> None:
+        """Everything is possible in memory."""
+
+    async def perform(self, system: str, step: Step) -> str:
+        """Hold what was asked."""
+        held = self._held[system]
+        match step:
+            case EnsureNamespace():
+                held.rooms[step.target] = step.namespace
+            case RemoveNamespace():
+                held.rooms.pop(step.target, None)
+                held.streams.pop(step.target, None)
+            case EnsureBus():
+                self._bus = True
+            case EnsureAccount():
+                held.streams[step.target] = step.agents
+            case EnsureLink():
+                held.links[step.target] = step.link
+            case RemoveLink():
+                held.links.pop(step.target, None)
+            case ApplyWorkload():
+                held.workloads[step.target] = step.workload
+            case RemoveWorkload():
+                held.workloads.pop(step.target, None)
+                held.replicas = {n: r for n, r in held.replicas.items() if f"{r.cluster}/{r.agent}" != step.target}
+            case Probe():
+                return "held in memory"
+            case _:
+                assert_never(step)
+        self._changed(system, "performed", step.target)
+        return "held in memory"
+
+    async def probe(self, desired: Desired, probe: Probe) -> str:
+        """True whenever the target is held."""
+        held = self._held[desired.system]
+        known = {desired.system, *held.links, *held.workloads}
+        paths = {f"{a}->{b}" for a in held.rooms for b in held.rooms}
+        if probe.target not in known | paths:
+            raise NotFound(f"{probe.target} is not here")
+        return "held in memory"
+
+    async def upkeep(self, desired: Desired) -> None:
+        """Nothing expires in memory."""
+
+    async def remove(self, system: str) -> tuple[str, ...]:
+        """Forget a system."""
+        self._held.pop(system, None)
+        return ()
+
+    async def changed(self) -> tuple[Happening, ...]:
+        """Wait for `perform` or `crash`."""
+        await self._event.wait()
+        self._event.clear()
+        happened, self._happened = tuple(self._happened), []
+        return happened
+
+    def crash(self, system: str, replica: str) -> None:
+        """End a replica as SIGKILL would."""
+        held = self._held[system]
+        old = held.replicas[replica]
+        died = Exit(code=None, signal=9, oom=False, hang=False, at=self.clock.now())
+        held.replicas[replica] = replace(old, state="pending", pid=None, restarts=old.restarts + 1, last_exit=died)
+        self._changed(system, "replica.exited", replica)
+
+    def _changed(self, system: str, kind: str, target: str) -> None:
+        self._happened.append(Happening(system, kind, target, self.clock.now(), {}))
+        self._event.set()
+
+    def _converge(self, held: _Held, workload: Workload) -> None:
+        for slot in range(workload.replicas):
+            name = f"{workload.name}-{slot}"
+            old = held.replicas.get(name)
+            state = "quarantined" if slot in workload.quarantined else "ready"
+            fresh = old is not None and old.pid is not None and old.revision == workload.template.digest
+            if old is not None and fresh and old.started >= workload.restart_before:
+                held.replicas[name] = replace(old, state=state)
+                continue
+            held.replicas[name] = self._born(workload, slot, state, old)
+        for name, replica in list(held.replicas.items()):
+            if f"{replica.cluster}/{replica.agent}" == workload.name and replica.slot >= workload.replicas:
+                del held.replicas[name]
+
+    def _born(self, workload: Workload, slot: int, state: str, old: Replica | None) -> Replica:
+        now = self.clock.now()
+        incarnation = old.incarnation + 1 if old else 1
+        return Replica(
+            name=f"{workload.name}-{slot}",
+            cluster=workload.cluster,
+            agent=workload.agent,
+            slot=slot,
+            state=state,
+            reason="",
+            pid=1000 * incarnation + slot,
+            incarnation=incarnation,
+            restarts=old.restarts if old else 0,
+            revision=workload.template.digest,
+            since=now,
+            started=now,
+            last_exit=old.last_exit if old else None,
+        )
+
+
+def _seen(held: _Held, workload: Workload) -> WorkloadSeen:
+    mine = tuple(r for r in held.replicas.values() if (r.cluster, r.agent) == (workload.cluster, workload.agent))
+    return WorkloadSeen(
+        workload.name,
+        workload.template.digest,
+        workload.replicas,
+        workload.restart_before,
+        workload.quarantined,
+        workload.rollout_digest,
+        mine,
+    )

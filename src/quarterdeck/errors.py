@@ -1,0 +1,93 @@
+"""The errors of Quarterdeck, drawn as one tree.
+
+Exit code, HTTP status and whether a retry makes sense follow from the branch, never from the text::
+
+    QuarterdeckError
+    ├── UserError           exit 1  HTTP 400   somebody can mend it; carries a hint and a place
+    │   ├── SpecError       exit 1  HTTP 422   the file is wrong; carries every problem found in it
+    │   ├── NotFound        exit 3  HTTP 404
+    │   ├── Conflict        exit 1  HTTP 409   the world moved, or somebody else holds it
+    │   └── Forbidden       exit 4  HTTP 403
+    ├── Transient           exit 5  HTTP 503   the outcome is unknown or "not now": try again
+    │   └── StoreReadOnly   exit 5  HTTP 507   the disk is full or failed: reads work, writes do not
+    └── Terminal            exit 1  HTTP 500   trying again cannot help
+        └── InvalidTransition                  a state machine was asked for an illegal step
+"""
+
+from __future__ import annotations
+
+
+class QuarterdeckError(Exception):
+    """Base of every error raised on purpose; `hint` says what to do, `where` names the place."""
+
+    exit_code = 1
+    http_status = 500
+    retry = False
+
+    def __init__(self, message: str, *, hint: str = "", where: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.where = where
+
+
+class UserError(QuarterdeckError):
+    """Something the caller can mend."""
+
+    http_status = 400
+
+
+class SpecError(UserError):
+    """A spec that is refused; `problems` holds every one found, each already rendered for people."""
+
+    http_status = 422
+
+    def __init__(self, message: str, *, problems: tuple[str, ...] = (), hint: str = "", where: str = "") -> None:
+        super().__init__(message, hint=hint, where=where)
+        self.problems = problems
+
+
+class NotFound(UserError):
+    """The named thing does not exist."""
+
+    exit_code = 3
+    http_status = 404
+
+
+class Conflict(UserError):
+    """The world has moved since the caller looked, or another holder is in the way."""
+
+    http_status = 409
+
+
+class Forbidden(UserError):
+    """The caller may not do this."""
+
+    exit_code = 4
+    http_status = 403
+
+
+class Transient(QuarterdeckError):
+    """Not now, or outcome unknown: the same call may succeed later."""
+
+    exit_code = 5
+    http_status = 503
+    retry = True
+
+
+class StoreReadOnly(Transient):
+    """The store cannot write (disk full or failed); reads go on."""
+
+    http_status = 507
+
+
+class Terminal(QuarterdeckError):
+    """Trying again cannot help."""
+
+
+class InvalidTransition(Terminal):
+    """An illegal step of a state machine; `story` is the history of the object so far."""
+
+    def __init__(self, message: str, *, story: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.story = story

@@ -1,0 +1,81 @@
+"""Where everything of one control plane lives on disk, and the short runtime folder for its sockets."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Paths below QUARTERDECK_HOME. Nothing is created here; `root` is absolute."""
+
+    root: Path
+
+    @classmethod
+    def from_environment(cls, environ: dict[str, str] | os._Environ[str]) -> Home:
+        """QUARTERDECK_HOME, else the XDG state folder."""
+        named = environ.get("QUARTERDECK_HOME")
+        if named:
+            return cls(Path(named).expanduser().absolute())
+        state = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME", "/")) / ".local" / "state")
+        return cls(Path(state).absolute() / "quarterdeck")
+
+    @property
+    def run(self) -> Path:
+        """Sockets: short and hashed, because a unix socket path must stay below 108 bytes."""
+        mark = hashlib.sha256(str(self.root).encode()).hexdigest()[:10]
+        base = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/qd-{os.getuid()}"  # noqa: S108 the folder is made 0700 and its owner checked
+        return Path(base) / f"qd-{mark}"
+
+    @property
+    def database(self) -> Path:
+        """The store."""
+        return self.root / "quarterdeck.db"
+
+    @property
+    def keys(self) -> Path:
+        """Seeds of operator, accounts and the journal's signer; never in the store, never in a table."""
+        return self.root / "keys"
+
+    @property
+    def secrets(self) -> Path:
+        """Values handed in as `env:` references, one 0600 file each."""
+        return self.root / "secrets"
+
+    @property
+    def revisions(self) -> Path:
+        """Code trees by digest."""
+        return self.root / "revisions"
+
+    @property
+    def bus(self) -> Path:
+        """Configuration, account claims and stream files of nats-server."""
+        return self.root / "bus"
+
+    @property
+    def node(self) -> Path:
+        """The node's table, incarnations and lock."""
+        return self.root / "node"
+
+    @property
+    def logs(self) -> Path:
+        """`<system>/<cluster>/<agent>-<n>.log` of replicas, and the platform's own."""
+        return self.root / "logs"
+
+    @property
+    def stop_order(self) -> Path:
+        """Preallocated file: its first byte turns to `1` when everything must stay down."""
+        return self.root / "stop"
+
+    @property
+    def api_socket(self) -> Path:
+        """The CLI's door."""
+        return self.run / "api.sock"
+
+    @property
+    def node_socket(self) -> Path:
+        """The control plane's door into the node."""
+        return self.run / "node.sock"

@@ -1,0 +1,110 @@
+"""What is: one immutable observation of the world at an instant. An engine makes it; plan() reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from quarterdeck.model.desired import Link, Namespace
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a replica ended last: exit code or signal, whether the OOM killer or our hang kill ended it, and when (epoch seconds)."""
+
+    code: int | None
+    signal: int | None
+    oom: bool
+    hang: bool
+    at: float
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One running copy `cluster/agent-n`. `since` and `started` are epoch seconds; `revision` is its template's digest."""
+
+    name: str
+    cluster: str
+    agent: str
+    slot: int
+    state: str
+    reason: str
+    pid: int | None
+    incarnation: int
+    restarts: int
+    revision: str
+    since: float
+    started: float
+    last_exit: Exit | None = None
+    progress: int = 0
+    lag: float = 0.0
+    inflight: int = 0
+    forked: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """Something the engine saw happen by itself: kind (`replica.exited`, `service.exited`, …), on what, when (epoch seconds), details."""
+
+    system: str
+    kind: str
+    target: str
+    at: float
+    detail: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadSeen:
+    """What the engine last accepted for a workload, and its replicas (old incarnations that still drain included)."""
+
+    name: str
+    template: str
+    replicas_wanted: int
+    restart_before: float
+    quarantined: frozenset[int]
+    rollout_digest: str
+    replicas: tuple[Replica, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSeen:
+    """A durable stream on the bus and its watermark. `epoch` is given at creation and raised by whoever rebuilds a stream on purpose."""
+
+    account: str
+    name: str
+    first: int
+    last: int
+    messages: int
+    bytes: int
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BusSeen:
+    """The bus as its own system account tells it; `probe_ms` is the last publish-and-ack round trip."""
+
+    ready: bool
+    reason: str
+    sync_always: bool
+    version: str
+    accounts: frozenset[str]
+    streams: tuple[StreamSeen, ...]
+    probe_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """One observation of one system. An engine that cannot be reached gives `reachable=False` and empty sets: unknown, never "gone"."""
+
+    at: float
+    reachable: bool
+    reason: str
+    bus: BusSeen
+    namespaces: tuple[Namespace, ...]
+    links: tuple[Link, ...]
+    workloads: tuple[WorkloadSeen, ...]
+    weakenings: tuple[str, ...] = ()
+
+    def workload(self, name: str) -> WorkloadSeen | None:
+        """The workload `cluster/agent`, if the engine knows it."""
+        return next((w for w in self.workloads if w.name == name), None)

@@ -1,0 +1,101 @@
+"""Tokens of the API: 256 random bits, stored as SHA-256 only, compared in constant time; login codes are tokens that work once."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select
+
+from quarterdeck.errors import Forbidden, NotFound
+from quarterdeck.model.records import PLATFORM, Actor, Entry
+from quarterdeck.store import journal, rows, tables
+from quarterdeck.store.writing import Writing
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What is known of a token; the secret itself is nowhere. Times in epoch seconds."""
+
+    id: str
+    role: str
+    note: str
+    created: float
+    expires: float
+    once: bool
+    revoked: float | None
+
+
+def create(tx: Writing, role: str, ttl: float, note: str, *, once: bool = False, actor: Actor = PLATFORM) -> tuple[str, str]:
+    """(id, secret): the secret is shown once and cannot be found again. `ttl` is seconds."""
+    id_, bits = secrets.token_hex(4), secrets.token_urlsafe(32)
+    secret = f"qd_{id_}_{bits}"
+    times = {"created": tx.now, "expires": tx.now + ttl, "revoked": None}
+    rows.insert(tx, tables.tokens, id=id_, role=role, hash=_hash(secret), note=note, once=once, **times)
+    verb = "token.code" if once else "token.create"
+    journal.append(tx, Entry(actor, verb, f"token:{id_}", note, after={"role": role, "ttl": ttl}))
+    return id_, secret
+
+
+def check(connection: Connection, secret: str, now: float) -> Token:
+    """The token behind a secret; raises Forbidden when it is unknown, expired, revoked, or a login code."""
+    row = _found(connection, secret, now)
+    if row["once"]:
+        raise Forbidden("this is a login code, not a token", hint="open the link that was printed with it")
+    return _token(row)
+
+
+def redeem(tx: Writing, code: str, ttl: float) -> tuple[str, str]:
+    """Turn a login code into (id, secret) of a session token with the same role; the code works once. Raises Forbidden."""
+    row = _found(tx.connection, code, tx.now)
+    if not row["once"]:
+        raise Forbidden("this is a token, not a login code")
+    rows.update(tx, tables.tokens, row, revoked=tx.now)
+    return create(tx, str(row["role"]), ttl, f"login with {row['id']}", actor=Actor(f"token:{row['id']}", "login"))
+
+
+def revoke(tx: Writing, id: str, actor: Actor, reason: str) -> None:  # noqa: A002 the noun's own word
+    """From now on refused; raises NotFound."""
+    row = rows.one(tx.connection, tables.tokens, id=id)
+    if row is None:
+        msg = f"there is no token {id}"
+        raise NotFound(msg)
+    if row["revoked"] is None:
+        rows.update(tx, tables.tokens, row, revoked=tx.now)
+        journal.append(tx, Entry(actor, "token.revoke", f"token:{id}", reason))
+
+
+def list_(connection: Connection, now: float) -> list[Token]:
+    """Those that still work, newest first."""
+    t = tables.tokens
+    query = select(t).where(t.c.revoked.is_(None), t.c.expires > now).order_by(t.c.created.desc(), t.c.id)
+    return [_token(row) for row in rows.many(connection, t, query)]
+
+
+def prune(tx: Writing) -> int:
+    """Delete those that ended more than a day ago; their journal records stay. Gives how many."""
+    t = tables.tokens
+    old = rows.many(tx.connection, t, select(t).where(t.c.expires < tx.now - 86_400))
+    for row in old:
+        rows.delete(tx, t, row)
+    return len(old)
+
+
+def _found(connection: Connection, secret: str, now: float) -> rows.Row:
+    parts = secret.split("_", 2)
+    row = rows.one(connection, tables.tokens, id=parts[1]) if len(parts) == 3 else None  # noqa: PLR2004 qd, id, bits
+    stored = str(row["hash"]) if row else _hash("")
+    matches = hmac.compare_digest(stored, _hash(secret))
+    if row is None or not matches or row["revoked"] is not None or now >= float(str(row["expires"])):
+        raise Forbidden("the token is unknown, expired or revoked", hint="qd open makes a fresh login link")
+    return row
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
+
+
+def _token(row: rows.Row) -> Token:
+    return Token(**{key: value for key, value in row.items() if key != "hash"})  # type: ignore[arg-type]

@@ -1,0 +1,308 @@
+"""The other verbs against the fake: shapes, exit codes, words on stderr."""
+
+import json
+
+import pytest
+from ruamel.yaml import YAML
+
+from quarterdeck.clock import SystemClock
+
+
+def test_plan_is_grouped_by_phase_and_ends_with_the_index(fake, qd):
+    ran = qd("plan")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out == (
+        "infrastructure_provisioning\n  + analysts not there yet\n"
+        "service_mesh_configuration\n  + analysts->reporting not open\n"
+        "agent_cluster_deployment\n  + analysts/analyst 2 replicas\n"
+        "\nPlan: 3 to add, 0 to change, 0 to remove · index 41\n"
+    )
+
+
+def test_plan_json_is_the_document(fake, qd):
+    document = qd("plan", "quarterdeck.yaml", "-o", "json").json
+    assert (document["kind"], document["index"], set(document["steps"][0])) == ("Plan", 41, {"phase", "action", "target", "reason"})
+
+
+@pytest.mark.parametrize(
+    ("steps", "options", "code"), [(None, (), 0), (None, ("--detailed-exitcode",), 2), ([], ("--detailed-exitcode",), 0)]
+)
+def test_detailed_exit_code(fake, qd, documents, steps, options, code):  # noqa: PLR0917 fixtures
+    if steps is not None:
+        fake.answers["POST", "/v1/plan"] = documents.plan(steps)
+    assert qd("plan", *options).code == code
+
+
+def test_plan_shows_changes_with_their_reason(fake, qd, documents):
+    why = 'replicas 3 → 5 (human change 12, "load test", until 18:00)'
+    fake.answers["POST", "/v1/plan"] = documents.plan([{**documents.steps[2], "action": "change", "reason": why}])
+    assert f"  ~ analysts/analyst {why}\n" in qd("plan").out
+
+
+def test_apply_returns_at_once(fake, qd):
+    ran = qd("apply", "--index", "41", "--reason", "why")
+    assert (ran.code, ran.out) == (0, "revision 1 of triage applied · index 42\n")
+    body = fake.asked("POST", "/v1/apply")[0][1]
+    assert (body["index"], body["reason"]) == (41, "why")
+    assert not fake.asked("GET", "/v1/status")
+
+
+def test_status_is_one_screen(fake, qd):
+    ran = qd("status")
+    assert (ran.code, ran.err) == (0, "")
+    assert " triage is ready · revision 1 · local engine · agents: 2 of 2 ready\n" in ran.out
+    assert " Replicas         2 of 2 ready, at most 4\n" in ran.out
+    assert " Readiness        38 of 100 · next: qd validate --deep, +4\n" in ran.out
+    assert " Limits journal   records 12, limit 1000\n" in ran.out
+    assert " Weakened         unsandboxed; cgroup v1\n" in ran.out
+
+
+def test_status_json_passes_the_document_through(fake, qd, documents):
+    assert qd("status", "-o", "json").json == documents.status()
+
+
+def test_status_yaml(fake, qd, documents):
+    assert YAML(typ="safe").load(qd("status", "-o", "yaml").out) == documents.status()
+
+
+def test_shared_options_work_before_and_after_the_verb(fake, qd):
+    assert qd("-s", "triage", "-o", "json", "status").json["kind"] == "Status"
+    assert fake.requests[-1][2] == {"system": "triage"}
+    assert qd("-s", "one", "status", "-s", "two").code == 0
+    assert fake.requests[-1][2] == {"system": "two"}
+
+
+def test_get_is_a_table_in_a_pipe_without_colour_or_cuts(fake, qd):
+    ran = qd("get", "replicas", "-o", "wide")
+    first, *rows = ran.out.splitlines()
+    assert first.split() == ["NAME", "STATE", "PID", "RESTARTS", "AGE", "REASON", "INCARNATION", "REVISION", "LAST", "EXIT"]
+    assert rows[1].split()[:4] == ["analysts/analyst-1", "starting", "101", "1"]
+    assert rows[1].endswith("signal 9")
+    assert "\x1b" not in ran.out
+
+
+def test_get_json_is_a_list_document(fake, qd, documents):
+    assert qd("get", "replicas", "-o", "json").json == documents.listed(documents.replicas)
+
+
+def test_get_one_by_singular_and_name(fake, qd):
+    assert [item["pid"] for item in qd("get", "replica", "analysts/analyst-1", "-o", "json").json["items"]] == [101]
+    assert qd("get", "replicas", "-o", "name").out == "analysts/analyst-0\nanalysts/analyst-1\n"
+
+
+def test_an_empty_list_says_how_to_fill_it_on_stderr(fake, qd):
+    ran = qd("get", "changes")
+    assert (ran.code, ran.out) == (0, "")
+    assert "qd scale makes one" in ran.err
+    assert qd("get", "changes", "-o", "json").json["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("get", "replicas", "nobody/nowhere-7"), 3),
+        (("get", "replcas"), 1),
+        (("explain", "nobody/nowhere"), 3),
+        (("statu",), 2),
+        (("scale", "analysts/analyst"), 2),
+        (("scale", "analysts/analyst", "many"), 2),
+        (("status", "--nonsense"), 2),
+        (("wait", "--for", "sunshine"), 2),
+        (("logs", "--since", "yesterday"), 2),
+        (("status",), 0),
+    ],
+)
+def test_exit_codes(fake, qd, arguments, code):
+    ran = qd(*arguments)
+    assert ran.code == code
+    assert "Traceback" not in ran.err
+    assert bool(ran.err) == bool(code)
+
+
+@pytest.mark.parametrize(
+    ("kind", "http", "code"),
+    [("Forbidden", 403, 4), ("Transient", 503, 5), ("StoreReadOnly", 507, 5), ("Conflict", 409, 1), ("Strange", 500, 1)],
+)
+def test_exit_codes_come_from_the_answer(fake, qd, documents, kind, http, code):  # noqa: PLR0917 fixtures
+    fake.answers["GET", "/v1/status"] = documents.refused(kind, http, code, "the reason", hint="do this", where="here")
+    ran = qd("status")
+    assert (ran.code, ran.out, ran.err) == (code, "", "error: the reason\n  at: here\nhint: do this\n")
+
+
+def test_nobody_answers(home, qd):
+    ran = qd("status")
+    assert ran.code == 5
+    assert ran.err.startswith(f"error: no control plane answers for {home.root}\n")
+    assert ran.err.endswith("hint: start one with qd up\n")
+
+
+def test_an_answer_that_is_no_json_is_no_traceback(fake, qd):
+    fake.answers["GET", "/v1/status"] = lambda *_: iter(["<html>"])
+    ran = qd("status")
+    assert (ran.code, ran.err.splitlines()[0]) == (5, "error: GET /v1/status: the answer is not JSON")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field", "value"),
+    [
+        (("scale", "analysts/analyst", "5"), "replicas", 5),
+        (("quarantine", "analysts/analyst-1"), "quarantined", True),
+        (("release", "analysts/analyst-1"), "quarantined", False),
+        (("hold", "analysts/analyst"), "hold", True),
+    ],
+)
+def test_changes_are_proposed(fake, qd, arguments, field, value):
+    fake.answers["POST", "/v1/changes"] = lambda _, body, __: {"id": 12, **body}
+    ran = qd(*arguments, "--reason", "load test")
+    body = fake.asked("POST", "/v1/changes")[0][1]
+    assert ran.code == 0
+    assert (body["target"], body["field"], body["value"], body["reason"]) == (arguments[1], field, value, "load test")
+    assert ran.out.startswith("change 12: ")
+    assert "qd revert 12" in ran.err
+
+
+def test_restart_names_this_moment_and_until_is_epoch_seconds(fake, qd):
+    fake.answers["POST", "/v1/changes"] = lambda _, body, __: {"id": 1, **body}
+    qd("restart", "other:analysts/analyst", "--reason", "x")
+    body = fake.asked("POST", "/v1/changes")[0][1]
+    assert abs(body["value"] - SystemClock().now()) < 60
+    assert (body["system"], body["target"]) == ("other", "analysts/analyst")
+    qd("scale", "analysts/analyst", "5", "--until", "2h", "--reason", "x")
+    assert abs(fake.asked("POST", "/v1/changes")[1][1]["until"] - SystemClock().now() - 7200) < 60
+
+
+def test_revert(fake, qd):
+    fake.answers["DELETE", "/v1/changes/12"] = {"id": 12, "state": "reverted"}
+    assert qd("revert", "12", "--reason", "done").out == "change 12 is reverted\n"
+    assert fake.asked("DELETE", "/v1/changes/12")[0][0] == {"reason": "done"}
+
+
+def test_explain_is_one_screen(fake, qd, documents):
+    fake.answers["GET", "/v1/explain"] = {
+        "kind": "Explanation",
+        "target": "analysts/analyst",
+        "sentence": "5 of 5 ready",
+        "spec": {"replicas": 3},
+        "desired": {"replicas": 5},
+        "state": {"replicas": [{"name": "analysts/analyst-0", "state": "ready", "reason": "", "pid": 7, "restarts": 0}]},
+        "changes": [{"id": 12, "author": "human", "patch": {"field": "replicas", "value": 5}, "reason": "load test", "until": None}],
+        "plan": [],
+        "conditions": [{"kind": "AgentAnswers", "status": "true", "message": "", "evidence": "1 ms"}],
+        "journal": [documents.record(7)],
+    }
+    assert qd("explain", "analysts/analyst").out.splitlines() == [
+        "analysts/analyst: 5 of 5 ready",
+        "  Spec        replicas 3",
+        "  Desired     replicas 5",
+        "  State       analysts/analyst-0 ready, pid 7",
+        '  Changes     human change 12: replicas 5, "load test"',
+        "  Plan        nothing to do",
+        "  Conditions  AgentAnswers true: 1 ms",
+        "  Journal     7 2026-11-24 16:12:01.250 uid:0 apply triage done (first)",
+    ]
+
+
+def test_explain_a_field_needs_no_control_plane(home, qd):
+    ran = qd("explain", "spec.clusters.agents.replicas")
+    assert ran.code == 0
+    assert "How many copies run" in ran.out
+    assert qd("explain", "spec.clusers").code == 3
+
+
+def test_wait(fake, qd, documents):
+    fake.statuses = [documents.status(3, "running")] * 2 + [documents.status()]
+    assert qd("wait", "--for", "ready").code == 0
+    assert qd("wait", "--for", "analysts/analyst-0=ready").code == 0
+    ran = qd("wait", "--for", "analysts/analyst=ready", "--timeout", "200ms")
+    assert ran.code == 5
+    assert "ready, starting" in ran.err
+
+
+def test_validate(fake, qd):
+    items = [{"name": "links", "status": "passed", "evidence": "4 ms", "age_seconds": 1.2}]
+    fake.answers["POST", "/v1/validate"] = {"kind": "Validation", "items": items, "readiness": {"score": 40, "next": []}, "ok": True}
+    ran = qd("validate", "--deep")
+    assert fake.asked("POST", "/v1/validate")[0][1] == {"deep": True}
+    assert (ran.code, ran.out) == (0, "CHECK  STATUS  AGE  EVIDENCE\nlinks  passed  1 s  4 ms\nreadiness 40 of 100\n")
+    fake.answers["POST", "/v1/validate"] = {"kind": "Validation", "items": items, "readiness": {}, "ok": False}
+    assert qd("validate").code == 1
+
+
+def test_ask(fake, qd):
+    fake.answers["POST", "/v1/ask"] = lambda _, body, __: {"reply": body["payload"], "from": "collectors/intake-0", "ms": 1.5}
+    ran = qd("ask", "collectors/intake", "submit", '{"a": [1]}')
+    assert (ran.code, json.loads(ran.out), ran.err) == (0, {"a": [1]}, "from collectors/intake-0 in 1.5 ms\n")
+    ran = qd("ask", "collectors/intake", "submit", "hello")
+    assert ran.code == 2
+    assert "not JSON" in ran.err
+
+
+def test_history_and_rollback(fake, qd, documents):
+    fake.answers["GET", "/v1/revisions"] = documents.listed(
+        [{"number": 1, "current": True, "at": "2026-11-24T16:12:01Z", "actor": "uid:0", "code": "3f9c", "reason": "first"}]
+    )
+    assert qd("history").out.splitlines()[1].split() == ["1", "true", "2026-11-24T16:12:01Z", "uid:0", "3f9c", "first"]
+    fake.answers["POST", "/v1/rollback"] = {"kind": "Revision", "system": "triage", "number": 2}
+    fake.statuses = [documents.status(4, "running", revision=2), documents.status(revision=2)]
+    ran = qd("rollback", "1", "--reason", "errors")
+    assert fake.asked("POST", "/v1/rollback")[0][1] == {"to": 1, "reason": "errors"}
+    assert ran.code == 0
+    assert "✔ integration_validation" in ran.out
+    assert qd("rollback", "1", "--no-wait", "-o", "json").json["number"] == 2
+
+
+def test_logs_end_and_hostile_text_steers_no_terminal(fake, qd):
+    lines = [
+        {"replica": "a/b-0", "at": 1.0, "stream": "stdout", "text": "plain \x1b[31mred\x1b[0m \x1b]0;title\x07 \x9b2J bell\x07 \u202e"}
+    ]
+    fake.answers["GET", "/v1/logs"] = lambda *_: iter(
+        [*(f"event: line\ndata: {json.dumps(one)}\n\n" for one in lines), "event: end\ndata: {}\n\n"]
+    )
+    ran = qd("logs", "a/b", "--since", "10m", "--previous", "--tail", "5")
+    assert ran.out == "a/b-0 | plain red  \ufffd2J bell\ufffd \ufffd\n"
+    assert fake.asked("GET", "/v1/logs")[0][0] == {"target": "a/b", "since": "600.0", "tail": "5", "previous": "true"}
+    assert json.loads(qd("logs", "-o", "json").out) == lines[0]
+
+
+def test_journal_in_order(fake, qd, documents):
+    fake.answers["GET", "/v1/journal"] = documents.listed([documents.record(3), documents.record(2)])
+    ran = qd("journal", "--limit", "2")
+    assert [line.split()[0] for line in ran.out.splitlines()] == ["SEQ", "2", "3"]
+    assert fake.asked("GET", "/v1/journal")[0][0] == {"limit": "2", "newest": "true"}
+    item = qd("journal", "-o", "json").json["items"][0]
+    assert item == documents.record(2)
+
+
+def test_journal_head_and_export(fake, qd, tmp_path):
+    fake.answers["GET", "/v1/journal/head"] = {"seq": 9, "hash": "ab", "at": 0.0}
+    assert qd("journal", "head").out == "9 ab 1970-01-01 00:00:00.000\n"
+    assert qd("journal", "head", "-o", "json").json == {"seq": 9, "hash": "ab", "at": 0.0}
+    fake.answers["GET", "/v1/journal/export"] = lambda *_: iter(['{"kind":"Journal"}\n', '{"kind":"end"}\n'])
+    assert qd("journal", "export").out == '{"kind":"Journal"}\n{"kind":"end"}\n'
+    assert qd("journal", "export", tmp_path / "j").code == 0
+    assert (tmp_path / "j").read_text() == '{"kind":"Journal"}\n{"kind":"end"}\n'
+
+
+def test_open_version_openapi_schema_completion(fake, qd):
+    fake.answers["GET", "/openapi.json"] = {"openapi": "3.1.0"}
+    assert qd("open").out == "http://127.0.0.1:7410/login?once=x\n"
+    assert qd("version", "-o", "json").json["server"]["version"] == "0.1.0"
+    assert qd("api", "openapi").json == {"openapi": "3.1.0"}
+    assert qd("schema").json["title"] == "Quarterdeck system"
+    assert "_QD_COMPLETE=complete_bash" in qd("completion", "bash").out
+
+
+def test_version_without_a_control_plane(home, qd):
+    ran = qd("version")
+    assert (ran.code, ran.out.split()[0]) == (0, "qd")
+    assert "qd up starts one" in ran.err
+
+
+def test_completion_offers_live_names(fake, qd, monkeypatch):
+    monkeypatch.setenv("_QD_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "qd explain analysts/analyst-")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    assert qd().out.split() == ["analysts/analyst-0", "analysts/analyst-1"]
+    fake.stop()
+    ran = qd()
+    assert (ran.out.strip(), ran.err) == ("", "")

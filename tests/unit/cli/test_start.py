@@ -1,0 +1,85 @@
+"""Starting a control plane: it is awaited, and one that ends at once is quoted."""
+
+import subprocess
+import sys
+
+import pytest
+
+from quarterdeck.cli import start
+from quarterdeck.cli.session import Choices, Session
+from quarterdeck.errors import Conflict, Terminal
+
+
+@pytest.fixture
+def session(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    return Session.begin(Choices(home=tmp_path / "home"))
+
+
+def says(monkeypatch, text, code):
+    """The next control plane writes `text` and ends."""
+    spawned = []
+
+    def spawn(home, log, port):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as out:
+            program = f"import sys; sys.stderr.write({text!r}); sys.exit({code})"
+            spawned.append(subprocess.Popen([sys.executable, "-c", program], stdout=out, stderr=out))
+        return spawned[-1]
+
+    monkeypatch.setattr(start, "_spawn", spawn)
+    return spawned
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "message", "hint"),
+    [
+        ("error: port 7410 is taken\nhint: qd up --port 0\n", Conflict, "port 7410 is taken", "qd up --port 0"),
+        ("port 7410 is taken\nqd up --port 0\n", Conflict, "port 7410 is taken; qd up --port 0", "read "),
+        ("Traceback\n  File\nRuntimeError: boom\n", Terminal, "RuntimeError: boom", "read "),
+        ("", Terminal, "it said nothing", "read "),
+    ],
+)
+def test_the_cause_is_quoted(session, monkeypatch, text, kind, message, hint):  # noqa: PLR0917 fixtures
+    spawned = says(monkeypatch, text, 3)
+    with pytest.raises(kind) as refused:
+        start.ensure(session, None)
+    assert message in refused.value.message
+    assert "(exit 3)" in refused.value.message
+    assert refused.value.hint.startswith(hint)
+    assert spawned[0].returncode == 3
+
+
+def test_words_of_an_earlier_start_are_not_quoted(session, monkeypatch):
+    (session.home.logs).mkdir(parents=True)
+    (session.home.logs / "serve.log").write_text("error: long ago\n")
+    says(monkeypatch, "error: now\n", 1)
+    with pytest.raises(Terminal, match="now"):
+        start.ensure(session, None)
+
+
+def test_the_home_is_private_and_the_stop_order_is_preallocated(session, monkeypatch):
+    says(monkeypatch, "", 1)
+    with pytest.raises(Terminal):
+        start.ensure(session, None)
+    assert session.home.root.stat().st_mode & 0o777 == 0o700
+    assert session.home.stop_order.read_bytes() == b"0" * 4096
+    start.write_stop_order(session.home, b"1")
+    assert session.home.stop_order.read_bytes() == b"1" + b"0" * 4095
+
+
+def test_it_is_started_apart_with_this_home(session, monkeypatch, tmp_path):
+    """The real command line of the child, carried out by a stand-in for the interpreter."""
+    seen = tmp_path / "seen"
+    stand_in = tmp_path / "python"
+    asked = ('"$@"', '"$QUARTERDECK_HOME"', "$(ls /proc/self/fd | wc -l)", "$(ps -o sid= -p $$)", "$$")
+    stand_in.write_text("\n".join(["#!/bin/sh", *(f"echo {one} >> {seen}" for one in asked)]))
+    stand_in.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(stand_in))
+    with pytest.raises(Terminal):
+        start.ensure(session, 0)
+    argv, home, descriptors, leader, pid = seen.read_text().splitlines()
+    assert argv == f"-m quarterdeck.cli.main --home {session.home.root} serve --port 0"
+    assert home == str(session.home.root)
+    assert int(descriptors) <= 4
+    assert leader.strip() == pid
