@@ -126,6 +126,22 @@ def test_an_orphan_with_our_mark_is_found_and_ended(home, qd):
         other.wait()
 
 
+def test_a_member_of_our_control_group_is_ended_and_the_group_removed(home, qd, monkeypatch, tmp_path):
+    """On a folder that stands in for the cgroup file system: members are read from its files, as the kernel lists them."""
+    sleeper = subprocess.Popen([shutil.which("sleep"), "60"], env={})
+    group = tmp_path / "cgroups" / "pids" / home.run.name
+    (group / "front").mkdir(parents=True)
+    members = group / "front" / "cgroup.procs"
+    members.write_text(f"{sleeper.pid}\n")
+    monkeypatch.setattr("quarterdeck.cli.leftovers._CGROUPS", tmp_path / "cgroups")
+    threading.Thread(target=lambda: (sleeper.wait(), members.unlink()), daemon=True).start()
+    ran = qd("down", "--yes")
+    assert ran.code == 0
+    assert f"process {sleeper.pid} " in ran.err
+    assert sleeper.wait(5) == -9
+    assert not group.exists()
+
+
 def test_what_is_left_is_an_error(fake, qd, monkeypatch):
     monkeypatch.setattr("quarterdeck.cli.leftovers.kill", lambda _: None)
     monkeypatch.setattr("quarterdeck.cli.down._SETTLE", 0.1)

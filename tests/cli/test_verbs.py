@@ -231,7 +231,7 @@ def test_validate(fake, qd):
 def test_ask(fake, qd):
     fake.answers["POST", "/v1/ask"] = lambda _, body, __: {"reply": body["payload"], "from": "collectors/intake-0", "ms": 1.5}
     ran = qd("ask", "collectors/intake", "submit", '{"a": [1]}')
-    assert (ran.code, json.loads(ran.out), ran.err) == (0, {"a": [1]}, "from collectors/intake-0 in 1.5 ms\n")
+    assert (ran.code, json.loads(ran.out), ran.err) == (0, {"a": [1]}, "collectors/intake-0 answered in 1.5 ms\n")
     ran = qd("ask", "collectors/intake", "submit", "hello")
     assert ran.code == 2
     assert "not JSON" in ran.err

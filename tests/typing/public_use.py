@@ -58,7 +58,6 @@ def tick(ctx: Context) -> None:
 async def loop() -> None: ...
 
 
-
 def wrong(ctx: Context) -> None:
     analyst.on(1)  # type: ignore[arg-type]
     ctx.progress("half")  # type: ignore[arg-type]

@@ -131,7 +131,6 @@ class Agent:
             self._handlers = {verb: handler(verb, function) for verb, function in self._functions.items()}
         return self._handlers
 
-
     def check(self) -> None:
         """Read every signature and payload type now; raises UserError for the first function that cannot be what it is registered as."""
         for found in self.handlers.values():

@@ -95,7 +95,14 @@ class Context:
     """
 
     def __init__(
-        self, place: Place, *, sender: str = "", deadline: float | None = None, trace: Trace | None = None, id: str = "", delivered: int = 0  # noqa: A002 the field's name
+        self,
+        place: Place,
+        *,
+        sender: str = "",
+        deadline: float | None = None,
+        trace: Trace | None = None,
+        id: str = "",  # noqa: A002 the field's name
+        delivered: int = 0,
     ) -> None:
         span = trace.child(os.urandom(8)) if trace else Trace.begin(os.urandom(24))
         self.name = place.name

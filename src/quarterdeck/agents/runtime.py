@@ -116,6 +116,7 @@ class Runtime:
         self._intake = Intake(boot.cluster, boot.agent, boot.n, self._agent.concurrency, desk.answer, desk.settle)
         await self._follow_pause()
         self._send({"t": "ready"})
+        log.info("ready: %s, incarnation %d", boot.name, boot.incarnation)
         return None
 
     async def _connect(self) -> Client:

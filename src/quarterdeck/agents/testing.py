@@ -118,7 +118,15 @@ class _Wire:
         self._post.waiting.put_nowait(("tell", name, incoming))
 
     async def publish(
-        self, cluster: str, to: str, verb: str, body: bytes, *, key: str | None, limits: Limits, trace: Trace | None  # noqa: ARG002 nothing to wait for
+        self,
+        cluster: str,
+        to: str,
+        verb: str,
+        body: bytes,
+        *,
+        key: str | None,
+        limits: Limits,  # noqa: ARG002 nothing to wait for
+        trace: Trace | None,
     ) -> Ack:
         check_key(key or "")
         envelope = Envelope(self._id(), self._sender, trace=trace)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from quarterdeck.bus import subjects
 from quarterdeck.bus.connection import Connection, Incoming, Unanswered
-from quarterdeck.bus.envelope import Answer, refusal
+from quarterdeck.bus.envelope import FROM, Answer, refusal
 from quarterdeck.bus.pull import Pull, Verdict
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+ANSWERED: Final = ("_INBOX.", "_R_.")
+"""Where askers listen: inboxes of this account, and the server's stand-ins for those of others."""
 WAITING_MOST: Final = 256
 """Asks that may wait for a free place; a further one is answered `overloaded` at once."""
 
@@ -106,9 +108,9 @@ class Receiver:
             self._asks -= 1
 
     async def _reply(self, msg: Msg, answer: Answer) -> None:
-        if not msg.reply:
-            return  # it was told, not asked
+        if not msg.reply.startswith(ANSWERED):
+            return  # it was told, not asked; or somebody wants our answer, in our name, where no asker listens
         try:
-            await self.connection.send(msg.reply, answer.content(), answer.headers())
+            await self.connection.send(msg.reply, answer.content(), {**answer.headers(), FROM: self._intake.name})
         except Unanswered:
             log.warning("an answer on %s is lost with the connection", msg.subject)

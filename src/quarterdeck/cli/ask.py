@@ -34,7 +34,7 @@ def ask(
     document = session.client.post("/v1/ask", body, timeout=within + 5)
     show(session, document, lambda screen: dump(document["reply"], screen.out), name=str(document.get("from", "")))
     if not session.machine:
-        session.say(f"from {clean(document['from'])} in {document['ms']:.1f} ms")
+        session.say(f"{clean(document['from']) or 'somebody unnamed'} answered in {document['ms']:.1f} ms")
 
 
 def _json(text: str) -> object:

@@ -39,7 +39,7 @@ def down(
         return _one_system(session, session.system, drain, purge=purge, yes=yes)
     running = bool(leftovers.left(session.home))
     if not running and not (purge and session.home.root.exists()):
-        return _report(session, [], leftovers.Left((), ()), "nothing was running")
+        return _report(session, [], leftovers.Left(), "nothing was running")
     if not yes:
         _confirm(session, _name(session), "stop everything and remove all of its state" if purge else "stop everything")
     write_stop_order(session.home, b"1")  # before anything else: from here on nothing revives anything
@@ -61,8 +61,7 @@ def _prove(session: Session, stopped: Sequence[str], *, purge: bool) -> int:
     found = leftovers.gone(session.home, _SETTLE if stopped else 0)
     if found:
         session.say("not ended by itself, killing: " + "; ".join(map(clean, found.told())))
-        leftovers.kill(session.home)
-        found = leftovers.gone(session.home, _SETTLE)
+        found = leftovers.killed(session.home, _SETTLE)
     leftovers.sweep_files(session.home)
     if purge and not found:
         leftovers.purge(session.home)

@@ -13,6 +13,7 @@ from quarterdeck.cli.status import WatchOption, repeat
 from quarterdeck.clock import SystemClock
 from quarterdeck.errors import NotFound, UserError
 
+_DIGEST: Final = 12
 Columns = list[tuple[str, str]]
 NARROW: Final[dict[str, Columns]] = {
     "systems": [("NAME", "name"), ("READY", "ready"), ("REVISION", "revision"), ("SENTENCE", "sentence")],
@@ -76,6 +77,8 @@ def get(
 def draw(session: Session, kind: str, document: Document) -> None:
     """Print a List in the columns of its kind."""
     columns = NARROW[kind] + (WIDE.get(kind, []) if session.output is Output.wide else [])
+    if kind == "revisions" and session.output is Output.table:
+        document = {**document, "items": [{**item, "code": str(item["code"])[:_DIGEST]} for item in document["items"]]}
     if kind == "replicas" and not session.machine:
         now = SystemClock().now()
         items = [{**item, "age": since(item.get("since"), now), "ended": ended(item.get("last_exit"))} for item in document["items"]]

@@ -23,29 +23,34 @@ from quarterdeck.model.home import Home
 MARK: Final = "QD_NODE"
 """Every process below a node carries `QD_NODE=<name of the home's runtime folder>:<boot>` in its initial environment."""
 _FRAME: Final = 16 << 20
+_CGROUPS: Final = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """Processes (pid and name) and sockets that answer."""
+    """Processes (pid and name), sockets that answer, control groups."""
 
-    processes: tuple[tuple[int, str], ...]
-    sockets: tuple[Path, ...]
+    processes: tuple[tuple[int, str], ...] = ()
+    sockets: tuple[Path, ...] = ()
+    groups: tuple[Path, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.processes or self.sockets)
+        return bool(self.processes or self.sockets or self.groups)
 
     def told(self) -> list[str]:
         """One line each."""
-        return [f"process {pid} {name[:80]}" for pid, name in self.processes] + [f"socket {path}" for path in self.sockets]
+        processes = [f"process {pid} {name[:80]}" for pid, name in self.processes]
+        return [*processes, *(f"socket {path}" for path in self.sockets), *(f"cgroup {path}" for path in self.groups)]
 
 
 def left(home: Home) -> Left:
     """What is there now."""
     sockets = tuple(path for path in (home.api_socket, home.node_socket) if listens(path))
     listening = (pid for pid in map(listener, sockets) if pid is not None)
-    pids = {*_marked(home), *_servers(home), *listening} - {os.getpid()}
-    return Left(tuple((pid, _name(pid)) for pid in sorted(pids)), sockets)
+    groups = tuple(_groups(home))
+    inside = (pid for group in groups for pid in _members(group))
+    pids = {*_marked(home), *_servers(home), *listening, *inside} - {os.getpid()}
+    return Left(tuple((pid, _name(pid)) for pid in sorted(pids)), sockets, groups)
 
 
 def gone(home: Home, within: float) -> Left:
@@ -56,10 +61,24 @@ def gone(home: Home, within: float) -> Left:
     return found
 
 
+def killed(home: Home, within: float) -> Left:
+    """End what is left, again and again until nothing is or time is up; what remains."""
+    deadline = time.monotonic() + within
+    kill(home)
+    while (found := gone(home, 0.1)) and time.monotonic() < deadline:
+        kill(home)
+    return found
+
+
 def kill(home: Home) -> None:
-    """End what does not end by itself: whoever listens at this home's sockets and what carries its mark; no other process."""
-    for pid, _ in left(home).processes:
+    """End what does not end by itself: who listens at this home's sockets, carries its mark or is in its groups; nobody else."""
+    found = left(home)
+    for pid, _ in found.processes:
         linux.kill(pid)
+    for group in found.groups:
+        for place, _, _ in os.walk(group, topdown=False):
+            with suppress(OSError):  # somebody in it is still ending: looked at again by `gone`
+                Path(place).rmdir()
 
 
 def stop_node(home: Home, within: float) -> list[str] | None:
@@ -109,6 +128,20 @@ def listener(path: Path) -> int | None:
 
 def _marked(home: Home) -> Iterator[int]:
     return iter(linux.marked(MARK, re.escape(home.run.name) + r":[0-9a-f]+"))
+
+
+def _groups(home: Home) -> Iterator[Path]:
+    """Control groups called like this home's runtime folder, in whatever hierarchy."""
+    for place, folders, _ in os.walk(_CGROUPS):
+        if home.run.name in folders:
+            yield Path(place, home.run.name)
+            folders.remove(home.run.name)
+
+
+def _members(group: Path) -> Iterator[int]:
+    for place, _, _ in os.walk(group):
+        with suppress(OSError):  # removed meanwhile
+            yield from map(int, Path(place, "cgroup.procs").read_text().split())
 
 
 def _servers(home: Home) -> Iterator[int]:

@@ -9,14 +9,19 @@ from typing import Any, Final
 from quarterdeck.cli.screen import Screen, clean
 
 MARKS: Final = {"done": ("✔", "green"), "failed": ("✘", "red"), "running": ("…", "yellow"), "pending": ("·", "dim")}
-_NAME: Final = 28
+_NAME, _TOOK = 28, 8
 
 
 def phase_line(screen: Screen, phase: Mapping[str, Any]) -> str:
     """` ✔ infrastructure_provisioning    0.2 s  3 namespaces`."""
     mark, style = MARKS.get(phase["status"], MARKS["pending"])
-    took = f"{phase['seconds']:>6.1f} s" if phase.get("seconds") is not None and phase["status"] != "failed" else ""
-    return f" {screen.paint(mark, style)} {phase['name']:<{_NAME}}{took}  {clean(phase.get('message') or '')}".rstrip()
+    return f" {screen.paint(mark, style)} {phase['name']:<{_NAME}}{_took(phase)}  {clean(phase.get('message') or '')}".rstrip()
+
+
+def _took(phase: Mapping[str, Any]) -> str:
+    if phase["status"] == "failed":
+        return ""
+    return f"{phase['seconds']:>6.1f} s" if phase.get("seconds") is not None else " " * _TOOK
 
 
 def failure_lines(status: Mapping[str, Any]) -> list[str]:
@@ -34,7 +39,8 @@ def advice(failure: Mapping[str, Any]) -> str:
     steps = [f"{_remedy(str(failure.get('cause') or ''))}, then qd up" + (f" ({resume})" if resume else "")]
     if "/" in target and "->" not in target:
         replica = target if re.search(r"-\d+$", target) else f"{target}-0"
-        steps += [f"qd logs {replica} --previous", f"qd explain {target}"]
+        before = " --previous" if failure.get("phase") == "agent_cluster_deployment" else ""
+        steps += [f"qd logs {replica}{before}", f"qd explain {target}"]
     return " · ".join([*steps, "qd down"])
 
 

@@ -64,6 +64,10 @@ def up(
         return 130
 
 
+def no_proof(session: Session) -> None:
+    """`qd up` proves nothing beyond its phases: it never harms anything."""
+
+
 @dataclass(frozen=True, slots=True)
 class Up:
     """One `qd up`: how it shows things, how long it waits (seconds), and the control plane that answered."""
@@ -73,6 +77,7 @@ class Up:
     within: float
     reason: str
     version: Mapping[str, Any]
+    proof: Callable[[Session], None] = no_proof
 
     def once(self, source: Source, *, index: int | None = None, superseded: Callable[[], bool] = bool) -> Result:
         """Plan, apply, watch, and say how it ended."""
@@ -138,7 +143,10 @@ class Up:
         status = result.status
         lines = told(result, seconds)
         if self.worded:
-            self.session.screen.lines(*lines)
+            self.session.screen.lines(*lines[:1])
+            if result.outcome == "ready":
+                self.proof(self.session)
+            self.session.screen.lines(*lines[1:])
         elif result.outcome in ("failed", "timeout"):
             self.session.words.lines(*lines)
         if self.worded and status and result.outcome == "ready":

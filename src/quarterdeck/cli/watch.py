@@ -30,23 +30,24 @@ class Saved:
     """What the spec and the code looked like when they were last deployed."""
 
     source: Source
+    home: Path
     stamp: Stamp
 
     @classmethod
-    def now(cls, source: Source) -> Saved:
-        """As they are on disk now."""
-        return cls(source, stamp(source))
+    def now(cls, source: Source, home: Path) -> Saved:
+        """As they are on disk now; the state folder may lie inside the code and is not looked at."""
+        return cls(source, home, stamp(source, home))
 
     def changed(self) -> bool:
         """Whether anything was saved since."""
-        return stamp(self.source) != self.stamp
+        return stamp(self.source, self.home) != self.stamp
 
     def wait(self) -> None:
         """Return once something was saved and then stayed the same for one look, so that a save of many files is one."""
         while not self.changed():
             time.sleep(EVERY)
         last: Stamp = {}
-        while (current := stamp(self.source)) != last:
+        while (current := stamp(self.source, self.home)) != last:
             last = current
             time.sleep(EVERY)
 
@@ -54,7 +55,7 @@ class Saved:
 def keep_up(run: Up, source: Source) -> int:
     """Deploy on every save until interrupted."""
     while True:
-        saved = Saved.now(source)
+        saved = Saved.now(source, run.session.home.root)
         try:
             source = Source.read(source.path)
             run.once(source, superseded=saved.changed)
@@ -65,17 +66,17 @@ def keep_up(run: Up, source: Source) -> int:
         saved.wait()
 
 
-def stamp(source: Source) -> Stamp:
+def stamp(source: Source, home: Path) -> Stamp:
     """Time (ns) and size of the spec and of every file of the code."""
-    found = dict(_files(source.code))
+    found = dict(_files(source.code, home))
     found.update(_stat(source.path))
     return found
 
 
-def _files(folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:
+def _files(folder: Path, home: Path) -> Iterator[tuple[str, tuple[int, int]]]:
     count = 0
     for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name not in SKIPPED and not name.startswith("."))
+        folders[:] = sorted(name for name in folders if name not in SKIPPED and not name.startswith(".") and Path(place, name) != home)
         for name in names:
             count += 1
             if count > _MOST:

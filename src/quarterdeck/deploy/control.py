@@ -106,8 +106,9 @@ class ControlProofs:
         return f"record {head.seq} read back with its hash"
 
     async def _logs_arriving(self, desired: Desired, probe: Probe) -> str:
-        body = await self._by_socket(f"/v1/logs?system={desired.system}&target={probe.target}&tail=1")
-        seen = {json.loads(line[6:])["replica"] for line in body.splitlines() if line.startswith("data: {")}
+        body = await self._by_socket(f"/v1/logs?system={desired.system}&target={probe.target}&tail=1000")
+        lines = (json.loads(line[6:]) for line in body.splitlines() if line.startswith("data: {"))
+        seen = {line["replica"] for line in lines if "replica" in line}
         workload = desired.workload(probe.target)
         wanted = {f"{probe.target}-{n}" for n in range(workload.replicas) if n not in workload.quarantined} if workload else set()
         if wanted - seen:

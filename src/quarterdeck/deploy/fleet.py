@@ -5,6 +5,7 @@ The doors (API, pages) call this and nothing below it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -21,6 +22,7 @@ from quarterdeck.model.desired import Desired
 from quarterdeck.model.home import Home
 from quarterdeck.model.records import PLATFORM, Actor, Change, Condition, Revision
 from quarterdeck.model.steps import Probe, Step
+from quarterdeck.model.world import World
 from quarterdeck.spec.compose import compose
 from quarterdeck.spec.load import Loaded, load, reread
 from quarterdeck.spec.system import SystemSpec
@@ -28,6 +30,10 @@ from quarterdeck.spec.targets import check_patch
 from quarterdeck.store import changes, code, revisions, systems
 from quarterdeck.store.store import Store
 from quarterdeck.store.writing import Writing
+
+
+ENGINE_WITHIN = 10.0
+"""Seconds a plan waits for the engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +135,7 @@ class Fleet:
             changes=live,
             now=now,
         )
-        world = await self.engine.observe(content.system)
-        if not world.reachable:
-            raise Transient(f"the engine cannot be asked: {world.reason}")
+        world = await self._observe(content.system)
         return Planned(content.system, row.index if row else 0, structural(desired, world), tuple(str(w) for w in loaded.warnings))
 
     async def apply(self, source: Source, actor: Actor, *, index: int | None = None, reason: str = "") -> tuple[Revision, bool, tuple[str, ...]]:
@@ -199,6 +203,15 @@ class Fleet:
         await self.store.write(lambda tx: systems.remove(tx, system, actor, reason))
         self.reconciler.wake(system)
         return await self.engine.remove(system)
+
+    async def _observe(self, system: str) -> World:
+        """Look, giving an engine that is just starting some seconds; raises Transient."""
+        deadline = self.clock.monotonic() + ENGINE_WITHIN
+        while not (world := await self.engine.observe(system)).reachable:
+            if self.clock.monotonic() > deadline:
+                raise Transient(f"the engine cannot be asked: {world.reason}")
+            await asyncio.sleep(0.02)
+        return world
 
     def _load(self, source: Source) -> Loaded:
         return load(source.text, filename=source.filename, base=source.base, environ=source.environ)

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from quarterdeck.clock import Clock
+from quarterdeck.deploy.phases import phases
 from quarterdeck.deploy.plan import plan
 from quarterdeck.deploy.witness import Witness
 from quarterdeck.engines.base import Engine
@@ -83,6 +86,7 @@ class Reconciler:
     _awake: dict[str, asyncio.Event] = field(default_factory=dict)
     _group: asyncio.TaskGroup | None = None
     _steps: int = 0
+    _begun: dict[tuple[str, int], float] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Until cancelled: follow the engine's events, write them down, and tick whoever is concerned."""
@@ -115,6 +119,10 @@ class Reconciler:
             except Transient:
                 failures += 1
                 pause = min(0.1 * 2**failures, 5.0)
+            except Exception as error:  # noqa: BLE001 a defect in one system's round must not end the others; it is told and tried again
+                failures += 1
+                pause = min(1.0 * 2**failures, 60.0)
+                await self._tell(name, error)
             if pause is None:
                 del self._awake[name]
                 self.looks.pop(name, None)
@@ -122,12 +130,20 @@ class Reconciler:
             with contextlib.suppress(TimeoutError):  # time to look again without a wake-up
                 await asyncio.wait_for(event.wait(), pause)
 
+    async def _tell(self, system: str, error: Exception) -> None:
+        text = "".join(traceback.format_exception(error))
+        sys.stderr.write(text)
+        entry = Entry(PLATFORM, "loop.error", system, repr(error), outcome="failed", evidence=text[-4000:], system=system)
+        with contextlib.suppress(Transient):  # the store is away: the text is in the control plane's own log
+            await self.store.write(lambda tx: journal.append(tx, entry))
+
     async def tick(self, name: str) -> Look | None:
         """One round for one system; None when the system is gone. What a step finished within its call is seen at once."""
         look = await self._look(name)
         if look is None:
             return None
         results = [await self._perform(look.desired, step) for step in look.plan.steps]
+        await self._time_phases(look)
         if look.world.reachable:
             await self.engine.upkeep(look.desired)
         if not results:
@@ -135,6 +151,7 @@ class Reconciler:
         after = await self._look(name)
         if after is None:
             return None
+        await self._time_phases(after)
         pause = _pause(after.plan) if all(results) else RETRY_AFTER
         return replace(after, plan=replace(after.plan, again_after=pause))
 
@@ -145,6 +162,21 @@ class Reconciler:
         world = await self.engine.observe(name)
         self.looks[name] = Look.of(desired, world, self.conditions(name), self.clock.now())
         return self.looks[name]
+
+    async def _time_phases(self, look: Look) -> None:
+        """Note once a revision when each phase was done; its seconds are the time since the one before it was."""
+        revision, now = look.desired.revision, self.clock.now()
+        first = self._begun.setdefault((look.desired.system, revision), look.world.at)
+        before = first
+        for view in phases(look.desired, look.world, look.conditions):
+            known = look.conditions.get(("Phase", view.name))
+            if known is not None and known.generation == revision:
+                before = known.observed
+            elif view.status == "done":
+                text = f"{max(now - before, 0.0):.3f}"
+                done = Condition("Phase", view.name, "true", f"Revision{revision}", view.message, now, now, text, revision, view.name)
+                await self._keep(look.desired.system, done)
+                before = now
 
     def conditions(self, system: str) -> dict[tuple[str, str], Condition]:
         """The newest Conditions of a system by (kind, target)."""

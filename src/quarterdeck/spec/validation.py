@@ -132,7 +132,12 @@ def locate(root: Node, finding: Finding) -> tuple[int, int]:
 
 
 def _path(detail: ErrorDetails) -> Path:
-    return tuple(name for name in detail["loc"] if name != _KEY)
+    return detail["loc"][:-1] if _is_key(detail) else detail["loc"]
+
+
+def _is_key(detail: ErrorDetails) -> bool:
+    """Whether the name itself is at fault: pydantic marks it by a last element, which a file may also have as a field's name."""
+    return detail["type"] != "extra_forbidden" and len(detail["loc"]) > 1 and detail["loc"][-1] == _KEY
 
 
 def _reach(root: Node, path: Path) -> Path:
@@ -154,7 +159,7 @@ def _finding(detail: ErrorDetails, root: Node) -> Finding:
         return _unknown(path)
     if kind == "missing":
         return _missing(path, name)
-    if detail["loc"] and detail["loc"][-1] == _KEY:
+    if _is_key(detail):
         return Finding(path, f'"{name}" cannot be a name here: {detail["msg"]}', at="key")
     if kind == "literal_error":
         return _choice(path, name, root)

@@ -43,7 +43,7 @@ async def beat(channel):
     while True:
         progress += 1
         channel.send({"t": "beat", "progress": progress, "lag": 0.0, "inflight": 0})
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.3)
 """
 AGENTS = """
 import os, sys, time

@@ -124,22 +124,23 @@ def test_a_source_knows_its_code_and_folder(tmp_path):
 def test_a_save_is_seen_and_made_files_are_not(tmp_path):
     (tmp_path / "s.yaml").write_text("spec: {}\n")
     source = Source.read(tmp_path / "s.yaml")
-    before = stamp(source)
-    for made in ("__pycache__/a.pyc", ".git/index", "node_modules/x.js", ".venv/x.py"):
+    home = tmp_path / "home"
+    before = stamp(source, home)
+    for made in ("__pycache__/a.pyc", ".git/index", "node_modules/x.js", ".venv/x.py", "home/store.db"):
         (tmp_path / made).parent.mkdir(exist_ok=True)
         (tmp_path / made).write_text("x")
-    assert stamp(source) == before
+    assert stamp(source, home) == before
     (tmp_path / "agents.py").write_text("x")
-    assert stamp(source) != before
+    assert stamp(source, home) != before
 
 
 def test_advice():
-    failure = {"target": "a/b", "cause": "ImportError: No module named 'yaml.nodes' (x.py:1)", "resume": "resumes at phase 5"}
+    failure = {"phase": "agent_cluster_deployment", "target": "a/b", "cause": "ImportError: No module named 'yaml.nodes' (x.py:1)", "resume": "resumes at phase 5"}
     assert (
         advice(failure) == "add yaml to requirements, then qd up (resumes at phase 5) · qd logs a/b-0 --previous · qd explain a/b · qd down"
     )
     assert advice({"target": "a->b", "cause": "refused", "resume": ""}) == "mend the cause, then qd up · qd down"
-    assert "qd logs a/b-3 --previous" in advice({"target": "a/b-3", "cause": "", "resume": ""})
+    assert "qd logs a/b-3 · qd explain" in advice({"phase": "integration_validation", "target": "a/b-3", "cause": "", "resume": ""})
 
 
 @pytest.mark.parametrize(

@@ -225,3 +225,18 @@ def test_a_kept_spec_that_was_tampered_with_is_refused(good, fault):
     with pytest.raises(SpecError) as caught:
         reread(good.replace(*fault))
     assert caught.value.problems
+
+
+def test_nothing_that_a_terminal_would_obey_is_printed(look, good):
+    _, problems = look(good.replace("intake: {run", "in\ue000take: {run"))
+    assert [problem.suggestion for problem in problems if problem.line == 7] == ["in\ue000take"]
+    assert all(character.isprintable() or character == "\n" for problem in problems for character in str(problem))
+
+
+@pytest.mark.parametrize("old", ["kind: System", "  owner:", "    reporting:", "WINDOW: 60s"])
+def test_a_name_that_pydantic_uses_as_a_mark_is_a_name_like_any_other(look, good, old):
+    indent = old[: len(old) - len(old.lstrip())]
+    new = f"'[key]': 1, {old}" if old == "WINDOW: 60s" else f"{indent}'[key]': 1\n{old}"
+    _, problems = look(good.replace(old, new))
+    assert problems
+    assert all("[key]" in problem.excerpt for problem in problems)

@@ -320,7 +320,6 @@ class Fleet(Listener):
                 process.beat = now
             process.sample(at)
         self._look_at_all()
-        self._place.logs.close_unused({process.identity.slot for process in [*self.processes, *self._ends.closing]})
 
     @property
     def pids(self) -> set[int | None]:

@@ -29,7 +29,8 @@ class LogFile:
         self._clock = clock
         self._file = -1
         self._size = 0
-        self._users = 0
+        self.users = 0
+        """Pipes that end in it now."""
 
     def write(self, stream: str, lines: list[bytes]) -> int:
         """Append; returns by how many bytes the logs on disk have grown (negative when an old file was dropped)."""
@@ -76,15 +77,18 @@ class Logs:
         """A fresh pipe whose lines go to `<name>.log`."""
         if name not in self._files:
             self._files[name] = LogFile(self._folder / f"{name}.log", self._clock)
+        self._files[name].users += 1
         return LogPipe(self, name, stream)
 
     def add(self, name: str, stream: str, lines: list[bytes]) -> None:
         """Write lines of a reader."""
         self.bytes += self._files[name].write(stream, lines)
 
-    def close_unused(self, used: set[str]) -> None:
-        """Close files of slots that are gone."""
-        for name in self._files.keys() - used:
+    def release(self, name: str) -> None:
+        """A reader has finished; the last one closes the file."""
+        file = self._files[name]
+        file.users -= 1
+        if file.users == 0:
             self._files.pop(name).close()
 
 
@@ -142,6 +146,7 @@ class LogPipe:
             self._paused.cancel()
         self._loop.remove_reader(self._read_end)
         os.close(self._read_end)
+        self._logs.release(self._name)
 
 
 def _pieces(line: bytes) -> list[bytes]:
