@@ -141,7 +141,7 @@ def _sum(one: Change, two: Change) -> Change:
 
 
 def rank(before: Evidence, during: Evidence) -> list[Cause]:
-    """Services by suspicion, the strongest kind of call of each; one without any sign is left out."""
+    """Services by suspicion, the strongest kind of call of each; one whose score shows as 0.000 is left out."""
     patterns = {name: _pattern(change, during["texts"]) for name, change in during["changes"].items()}
     best: dict[str, Cause] = {}
     for name, change in sorted(during["changes"].items()):
@@ -150,8 +150,9 @@ def rank(before: Evidence, during: Evidence) -> list[Cause]:
         slow, slow_text = _latency(change, before["changes"].get(name))
         service, _, operation = name.partition(" ")
         score, signal, text = max((strength * (1 - explained), signal, text), (slow, "latency", slow_text))
-        if score > best.get(service, Cause(service="", score=0.0, signal="", evidence=""))["score"]:
-            best[service] = Cause(service=service, score=round(score, 3), signal=signal, evidence=f"{operation}: {text}")
+        shown = round(score, 3)
+        if shown > (best[service]["score"] if service in best else 0.0):
+            best[service] = Cause(service=service, score=shown, signal=signal, evidence=f"{operation}: {text}")
     return sorted(best.values(), key=lambda cause: (-cause["score"], cause["service"]))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import prove
+
 from quarterdeck.cli.session import Choices, Session
 from quarterdeck.cli.source import Source
 from quarterdeck.cli.start import ensure

@@ -22,6 +22,7 @@ from quarterdeck.api.server import build
 from quarterdeck.api.services import Services
 from quarterdeck.bus.keys import Keys
 from quarterdeck.clock import Clock, SystemClock
+from quarterdeck.deploy.composer import Composer
 from quarterdeck.deploy.control import ControlProofs
 from quarterdeck.deploy.fleet import Fleet
 from quarterdeck.deploy.reconcile import Reconciler, StepHook, no_hook
@@ -90,7 +91,8 @@ async def assemble(home: Home, store: Store, clock: Clock, port: int | None, env
     ttl = float(environ.get("QUARTERDECK_CREDENTIAL_TTL", CREDENTIAL_TTL))
     engine = LocalEngine(home, store, clock, node, Keys(home.keys), environ, ttl)
     control = ControlProofs(home, store, node, bound, clock)
-    reconciler = Reconciler(store, engine, lambda name: fleet.desired(name), control.probers(), clock, EventWitness(store), _hook(environ))
+    composer = Composer(store, clock)
+    reconciler = Reconciler(store, engine, composer, control.probers(), clock, EventWitness(store), _hook(environ))
     fleet = Fleet(home, store, engine, reconciler, clock)
     stopping = asyncio.Event()
     services = Services(home, store, fleet, clock, f"http://127.0.0.1:{bound}", clock.now(), stopping, engine.ask, node.stop)
@@ -247,4 +249,3 @@ def _hook(environ: Mapping[str, str]) -> StepHook:
             os.kill(os.getpid(), signal.SIGKILL)
 
     return kill
-

@@ -119,11 +119,21 @@ def test_an_orphan_with_our_mark_is_found_and_ended(home, qd):
         ran = qd("down", "--yes")
         assert ran.code == 0
         assert f"process {ours.pid} " in ran.err
-        assert ours.wait(5) == -9
+        assert ours.wait(5) == -15
         assert other.poll() is None
     finally:
         other.kill()
         other.wait()
+
+
+def test_an_orphan_that_will_not_listen_is_killed(home, qd, monkeypatch, until, tmp_path):
+    monkeypatch.setattr("quarterdeck.cli.down._SETTLE", 0.4)
+    ready = tmp_path / "ready"
+    program = f"trap '' TERM; touch {ready}; while :; do sleep 0.05; done"
+    deaf = subprocess.Popen(["/bin/sh", "-c", program], env={"QD_NODE": f"{home.run.name}:0123456789abcdef", "PATH": os.environ["PATH"]})
+    until(ready.exists)
+    assert qd("down", "--yes").code == 0
+    assert deaf.wait(5) == -9
 
 
 def test_a_member_of_our_control_group_is_ended_and_the_group_removed(home, qd, monkeypatch, tmp_path):
@@ -138,12 +148,12 @@ def test_a_member_of_our_control_group_is_ended_and_the_group_removed(home, qd, 
     ran = qd("down", "--yes")
     assert ran.code == 0
     assert f"process {sleeper.pid} " in ran.err
-    assert sleeper.wait(5) == -9
+    assert sleeper.wait(5) == -15
     assert not group.exists()
 
 
 def test_what_is_left_is_an_error(fake, qd, monkeypatch):
-    monkeypatch.setattr("quarterdeck.cli.leftovers.kill", lambda _: None)
+    monkeypatch.setattr("quarterdeck.cli.leftovers.linux.kill", lambda *_: None)
     monkeypatch.setattr("quarterdeck.cli.down._SETTLE", 0.1)
     fake.answers["POST", "/v1/down"] = {"stopped": [], "left": []}
     monkeypatch.setattr("quarterdeck.cli.leftovers.os.getpid", lambda: 0)  # the fake lives in this process

@@ -39,6 +39,13 @@ def test_plan_shows_changes_with_their_reason(fake, qd, documents):
     assert f"  ~ analysts/analyst {why}\n" in qd("plan").out
 
 
+def test_warnings_keep_their_excerpt_on_stderr(fake, qd, documents):
+    fake.answers["POST", "/v1/plan"] = {**documents.plan(), "warnings": ["f.yaml:1:2: odd\n  1 | x\n    | ^"]}
+    ran = qd("plan")
+    assert ran.err == "warning: f.yaml:1:2: odd\n  1 | x\n    | ^\n"
+    assert qd("plan", "-q").err == ""
+
+
 def test_apply_returns_at_once(fake, qd):
     ran = qd("apply", "--index", "41", "--reason", "why")
     assert (ran.code, ran.out) == (0, "revision 1 of triage applied · index 42\n")

@@ -165,7 +165,7 @@ ONLY_BY_HEAD = (cut_tail, add_record, remove_checkpoint, remove_all)
 def test_every_mutation_of_the_database_is_found(sound, tmp_path, mutate):
     heads = sound.root / "journal.head"
     path = tmp_path / "x.db"
-    for seed in range(75):
+    for seed in range(50):
         rng = random.Random(f"{mutate.__name__} {seed}")
         shutil.copyfile(sound.database, path)
         raw = sqlite3.connect(path)

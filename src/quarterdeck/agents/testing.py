@@ -125,7 +125,7 @@ class _Wire:
         body: bytes,
         *,
         key: str | None,
-        limits: Limits,  # noqa: ARG002 nothing to wait for
+        limits: Limits,
         trace: Trace | None,
     ) -> Ack:
         check_key(key or "")

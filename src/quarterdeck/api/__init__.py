@@ -1,1 +1,1 @@
-"""The doors over HTTP: one file per noun. Thin: they authenticate, parse once with limits, call the fleet, and give values a stable shape."""
+"""The doors over HTTP: one file per noun. They authenticate, parse once, call the fleet, and give values a stable shape."""

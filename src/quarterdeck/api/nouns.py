@@ -7,7 +7,6 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from quarterdeck.version import VERSION
 from quarterdeck.api.services import Given
 from quarterdeck.clock import iso
 from quarterdeck.deploy import nouns, status
@@ -15,6 +14,7 @@ from quarterdeck.errors import NotFound
 from quarterdeck.store import changes as change_rows
 from quarterdeck.store import journal as journal_rows
 from quarterdeck.store import revisions as revision_rows
+from quarterdeck.version import VERSION
 
 router = APIRouter(prefix="/v1")
 Json = dict[str, Any]

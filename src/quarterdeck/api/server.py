@@ -16,4 +16,3 @@ def build(services: Services) -> FastAPI:
     for part in (deployment, nouns, changes, journal, logs, work, login, health):
         app.include_router(part.router)
     return app
-

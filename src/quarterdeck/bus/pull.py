@@ -66,6 +66,7 @@ class Pull:
         self._request = 0
         self._pause = 0.0
         self._stopped = asyncio.Event()
+        self._ended = False
         self._changed = asyncio.Event()
         self._inbox = connection.inbox()
 
@@ -77,6 +78,17 @@ class Pull:
     async def run(self) -> None:
         """Pull until `stop` or until the connection is closed; returns when the last message taken is worked off."""
         self._connection.watchers.append(self._again)
+        try:
+            await self._run()
+        finally:
+            self._ended = True
+
+    def stop(self) -> None:
+        """Ask for no more."""
+        self._stopped.set()
+        self._changed.set()
+
+    async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             taken = await self._connection.listen(f"{self._inbox}.*", self._arrived)
@@ -88,11 +100,6 @@ class Pull:
                 self._changed.clear()
                 await self._changed.wait()
             sign.cancel()
-
-    def stop(self) -> None:
-        """Ask for no more."""
-        self._stopped.set()
-        self._changed.set()
 
     async def _turn(self) -> None:
         self._changed.clear()
@@ -120,7 +127,9 @@ class Pull:
 
     async def _arrived(self, msg: Msg) -> None:
         status = (msg.headers or {}).get("Status")
-        if status is None:
+        if status is None and self._ended:
+            await self._acknowledge(msg.reply, Verdict("again"))  # it came too late for us
+        elif status is None:
             self._asked = max(0, self._asked - 1)
             self._pause = 0.0
             self._working.add(msg.reply)  # now, not when its task first runs: places are counted in between

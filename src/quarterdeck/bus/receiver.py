@@ -56,6 +56,7 @@ class Receiver:
         self._places = asyncio.Semaphore(intake.places)
         self._asks = 0
         self._stopped = asyncio.Event()
+        self._ended = False
 
     @property
     def inflight(self) -> int:
@@ -64,6 +65,16 @@ class Receiver:
 
     async def run(self) -> None:
         """Receive until `stop`; returns when everything received is answered. Cancelling it cancels the handlers."""
+        try:
+            await self._run()
+        finally:
+            self._ended = True
+
+    def stop(self) -> None:
+        """Take nothing new."""
+        self._stopped.set()
+
+    async def _run(self) -> None:
         agent, n = self._intake.agent, self._intake.n
         shared, own = subjects.receives(agent, n)
         async with asyncio.TaskGroup() as tasks:
@@ -80,11 +91,10 @@ class Receiver:
             for subscription in heard:
                 await self.connection.drain(subscription)
 
-    def stop(self) -> None:
-        """Take nothing new."""
-        self._stopped.set()
-
     async def _asked(self, msg: Msg) -> None:
+        if self._ended:
+            await self._reply(msg, refusal("draining", "the replica takes nothing in any more", self._intake.name, retry=True))
+            return
         if self._asks >= self._intake.places + WAITING_MOST:
             await self._reply(msg, refusal("overloaded", f"{self._asks} asks are waiting already", self._intake.name, retry=True))
             return

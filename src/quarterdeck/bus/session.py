@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -77,10 +78,16 @@ class Session:
 
     async def receive(self, intake: Intake) -> None:
         """Take messages in, now and over every later connection; returns once the server knows."""
-        async with self._swap:
-            self._intake = intake
+        self._intake = intake
+        try:
+            async with self._swap:
+                if self._current is not None:
+                    await self._listen(self._current)
+        except Transient as error:
+            log.warning("%s; opening a new connection", error.message)
             if self._current is not None:
-                await self._listen(self._current)
+                await self._current.close()  # at once: the server may believe in subscriptions of it that nobody listens to
+            await self._reopen(lambda: self._intake is intake)
 
     async def pause(self, within: float | None = None) -> bool:
         """Take nothing new in. With `within`: give what is being worked on so many seconds, then cancel it; whether nothing was."""
@@ -169,15 +176,18 @@ class Session:
         if self._current is None or self._current.alive or self.closing:
             return
         self._usable.clear()
-        self._rebuilding = self._chores.start(self._rebuild())
+        self._rebuilding = self._chores.start(self._reopen(lambda: not (self._current and self._current.alive)))
 
-    async def _rebuild(self) -> None:
-        while not self.closing and not (self._current and self._current.alive):
+    async def _reopen(self, needed: Callable[[], bool]) -> None:
+        """A new connection with the credentials we have, tried until it works or is not needed any more."""
+        while needed() and not self.closing:
             try:
                 await self._move(self._login)
             except Transient as error:
                 log.warning("no connection to the bus yet: %s", error.message)
                 await asyncio.sleep(REBUILD_PAUSE)
+            else:
+                return
 
 
 async def _receive(receiver: Receiver) -> None:

@@ -27,7 +27,7 @@ _SETTINGS: Final = {"help_option_names": ["--help", "-h"]}
 class Verbs(TyperGroup):
     """The verbs of the table, each loaded when asked for."""
 
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 Typer's signature
+    def list_commands(self, ctx: Any) -> list[str]:
         """Names, for completion."""
         return [verb.name for verb in VERBS]
 
@@ -39,7 +39,7 @@ class Verbs(TyperGroup):
             ctx.fail(f"there is no verb {cmd_name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
         return verb and get_command(command(verb))
 
-    def get_help(self, ctx: Any) -> str:  # noqa: ARG002 Typer's signature
+    def get_help(self, ctx: Any) -> str:
         """The same page that is printed without Typer."""
         return overview()
 

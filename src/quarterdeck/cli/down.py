@@ -43,25 +43,26 @@ def down(
     if not yes:
         _confirm(session, _name(session), "stop everything and remove all of its state" if purge else "stop everything")
     write_stop_order(session.home, b"1")  # before anything else: from here on nothing revives anything
-    stopped = _stop(session, drain, purge=purge) if running else []
-    return _prove(session, stopped, purge=purge)
+    return _prove(session, _stop(session, drain, purge=purge) if running else [], purge=purge)
 
 
-def _stop(session: Session, drain: float, *, purge: bool) -> list[str]:
-    """By the control plane, else by the node."""
+def _stop(session: Session, drain: float, *, purge: bool) -> list[str] | None:
+    """By the control plane, else by the node; None when neither does it."""
     try:
         answer: Document = session.client.post("/v1/down", {"purge": purge, "within": drain}, timeout=drain + _MARGIN)
     except Transient as error:
         session.say(f"the control plane does not do it ({clean(error.message)}); asking the node")
-        return ["replicas", "node"] if leftovers.stop_node(session.home, drain) is not None else []
+        return ["replicas", "node"] if leftovers.stop_node(session.home, drain) is not None else None
     return [str(one) for one in answer.get("stopped") or ()]
 
 
-def _prove(session: Session, stopped: Sequence[str], *, purge: bool) -> int:
-    found = leftovers.gone(session.home, _SETTLE if stopped else 0)
+def _prove(session: Session, stopped: Sequence[str] | None, *, purge: bool) -> int:
+    found = leftovers.gone(session.home, _SETTLE if stopped is not None else 0)
     if found:
-        session.say("not ended by itself, killing: " + "; ".join(map(clean, found.told())))
-        found = leftovers.killed(session.home, _SETTLE)
+        session.say("not ended by itself, ending it: " + "; ".join(map(clean, found.told())))
+        found = leftovers.ended(session.home, _SETTLE)
+        stopped = stopped or ["what was left of it"]
+    stopped = list(stopped or ())
     leftovers.sweep_files(session.home)
     if purge and not found:
         leftovers.purge(session.home)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import struct
 import time
@@ -49,7 +50,7 @@ def left(home: Home) -> Left:
     listening = (pid for pid in map(listener, sockets) if pid is not None)
     groups = tuple(_groups(home))
     inside = (pid for group in groups for pid in _members(group))
-    pids = {*_marked(home), *_servers(home), *listening, *inside} - {os.getpid()}
+    pids = {pid for pid in (*_marked(home), *_servers(home), *listening, *inside) if linux.stat(pid)[0] not in ("", "Z")} - {os.getpid()}
     return Left(tuple((pid, _name(pid)) for pid in sorted(pids)), sockets, groups)
 
 
@@ -57,28 +58,35 @@ def gone(home: Home, within: float) -> Left:
     """What is left once nothing is, or time is up."""
     deadline = time.monotonic() + within
     while (found := left(home)) and time.monotonic() < deadline:
+        for group in found.groups if not found.processes else ():
+            _remove(group)
         time.sleep(0.02)
     return found
 
 
-def killed(home: Home, within: float) -> Left:
-    """End what is left, again and again until nothing is or time is up; what remains."""
+def ended(home: Home, within: float) -> Left:
+    """End what does not end by itself, gently first: who listens at this home's sockets, carries its mark or is in its groups; nobody else.
+
+    Gives what remains after `within` seconds.
+    """
     deadline = time.monotonic() + within
-    kill(home)
-    while (found := gone(home, 0.1)) and time.monotonic() < deadline:
-        kill(home)
-    return found
+    order, patience = signal.SIGTERM, within / 2
+    while True:
+        found = left(home)
+        for pid, _ in found.processes:
+            linux.kill(pid, order)
+        for group in found.groups:
+            _remove(group)
+        remains = gone(home, patience)
+        if not remains or time.monotonic() > deadline:
+            return remains
+        order, patience = signal.SIGKILL, 0.1
 
 
-def kill(home: Home) -> None:
-    """End what does not end by itself: who listens at this home's sockets, carries its mark or is in its groups; nobody else."""
-    found = left(home)
-    for pid, _ in found.processes:
-        linux.kill(pid)
-    for group in found.groups:
-        for place, _, _ in os.walk(group, topdown=False):
-            with suppress(OSError):  # somebody in it is still ending: looked at again by `gone`
-                Path(place).rmdir()
+def _remove(group: Path) -> None:
+    for place, _, _ in os.walk(group, topdown=False):
+        with suppress(OSError):  # somebody in it is still ending: looked at again by `gone`
+            Path(place).rmdir()
 
 
 def stop_node(home: Home, within: float) -> list[str] | None:

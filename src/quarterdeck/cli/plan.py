@@ -33,8 +33,7 @@ def plan(
     The index at the end can be given to qd apply --index, which then refuses when the world has moved.
     """
     document = session.client.post("/v1/plan", Source.read(file).body(os.environ), timeout=WITHIN)
-    for warning in document.get("warnings") or ():
-        session.say(f"warning: {clean(warning)}")
+    session.warn(document.get("warnings") or ())
     show(session, document, lambda screen: screen.lines(*drawn(document, screen)), name=str(document["index"]))
     return PENDING if detailed_exitcode and document["steps"] else 0
 
@@ -51,8 +50,7 @@ def apply(
     """
     body = {**Source.read(file).body(os.environ), "index": index, "reason": reason or None}
     revision = session.client.post("/v1/apply", body, timeout=WITHIN)
-    for warning in revision.get("warnings") or ():
-        session.say(f"warning: {clean(warning)}")
+    session.warn(revision.get("warnings") or ())
     word = "applied" if revision.get("created") else "already applied"
     text = f"revision {revision['number']} of {clean(revision['system'])} {word} · index {revision['index']}"
     show(session, revision, lambda screen: screen.line(text), name=str(revision["number"]))

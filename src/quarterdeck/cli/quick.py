@@ -1,4 +1,4 @@
-"""A well-formed command line read without building Typer's commands, which since 0.26 load pydantic: 0.3 s that no `qd status` should take.
+"""A well-formed command line read without building Typer's commands, which load pydantic: 0.25 s that no `qd status` should take.
 
 Typer stays the authority: it declares what a verb takes, and whatever is not plainly right here (help, completion, an unknown option, a
 value that does not convert) gives None and goes to Typer. A test holds that both understand the same lines in the same way.

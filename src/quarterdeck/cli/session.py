@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
 from quarterdeck.cli.client import Client
-from quarterdeck.cli.screen import Screen
+from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.clock import SystemClock
 from quarterdeck.model.home import Home
 
@@ -78,6 +79,12 @@ class Session:
         """Tell people something that is no error, on stderr."""
         if not self.quiet:
             self.words.line(words)
+
+    def warn(self, warnings: Iterable[str]) -> None:
+        """Show what the control plane is uneasy about; a warning may have an excerpt of several lines."""
+        for warning in warnings:
+            first, *more = warning.splitlines() or [""]
+            self.say("\n".join([f"warning: {clean(first)}", *map(clean, more)]))
 
     def aimed_at(self, target: str) -> tuple[Session, str]:
         """`system:cluster/agent` taken apart: this session for that system, and the target inside it."""

@@ -51,6 +51,7 @@ def up(
     Without --watch: exit 0 when Ready, 1 when a phase failed, 5 when time is up. A deployment that was
     begun goes on when this command is interrupted.
     """
+    begun = session.client.clock.monotonic()
     source, within = Source.read(file), duration(timeout)
     run = Up(session, progress, within, reason, ensure(session, port))
     try:
@@ -58,7 +59,7 @@ def up(
             from quarterdeck.cli.watch import keep_up  # noqa: PLC0415 only when asked for
 
             return keep_up(run, source)
-        return run.once(source, index=index).exit_code
+        return run.once(source, index=index, begun=begun).exit_code
     except KeyboardInterrupt:
         session.say("\ninterrupted: the deployment goes on · qd status · stop with qd down")
         return 130
@@ -79,9 +80,12 @@ class Up:
     version: Mapping[str, Any]
     proof: Callable[[Session], None] = no_proof
 
-    def once(self, source: Source, *, index: int | None = None, superseded: Callable[[], bool] = bool) -> Result:
-        """Plan, apply, watch, and say how it ended."""
-        client, begun = self.session.client, self.session.client.clock.monotonic()
+    def once(
+        self, source: Source, *, index: int | None = None, begun: float | None = None, superseded: Callable[[], bool] = bool
+    ) -> Result:
+        """Plan, apply, watch, and say how it ended. `begun` is when the user began to wait (monotonic), now without it."""
+        client = self.session.client
+        begun = client.clock.monotonic() if begun is None else begun
         body = source.body(os.environ)
         plan = self._plan(body)
         self._head(plan)
@@ -118,8 +122,7 @@ class Up:
         return choose(self.style, self.session.screen, quiet=self.session.quiet)
 
     def _head(self, plan: Document) -> None:
-        for warning in plan.get("warnings") or ():
-            self.session.say(f"warning: {clean(warning)}")
+        self.session.warn(plan.get("warnings") or ())
         if self.worded:
             home = shortened(self.session.home.root)
             self.session.screen.line(

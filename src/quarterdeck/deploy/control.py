@@ -161,5 +161,3 @@ class ControlProofs:
             writer.close()
         head, _, body = answer.partition("\r\n\r\n")
         return int(head.split(" ", 2)[1]), body
-
-

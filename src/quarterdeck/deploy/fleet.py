@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 from quarterdeck.clock import Clock
 from quarterdeck.deploy import revise
+from quarterdeck.deploy.composer import kept_spec
 from quarterdeck.deploy.evidence import DEEP, PROOFS
 from quarterdeck.deploy.plan import structural
 from quarterdeck.deploy.reconcile import Look, Reconciler
@@ -24,13 +25,11 @@ from quarterdeck.model.records import PLATFORM, Actor, Change, Condition, Revisi
 from quarterdeck.model.steps import Probe, Step
 from quarterdeck.model.world import World
 from quarterdeck.spec.compose import compose
-from quarterdeck.spec.load import Loaded, load, reread
-from quarterdeck.spec.system import SystemSpec
+from quarterdeck.spec.load import Loaded, load
 from quarterdeck.spec.targets import check_patch
 from quarterdeck.store import changes, code, revisions, systems
 from quarterdeck.store.store import Store
 from quarterdeck.store.writing import Writing
-
 
 ENGINE_WITHIN = 10.0
 """Seconds a plan waits for the engine."""
@@ -84,23 +83,7 @@ class Fleet:
 
     def desired(self, system: str) -> Desired | None:
         """Compose spec and live Changes as of now; None when the system is gone."""
-        with self.store.read() as conn:
-            revision = revisions.current(conn, system)
-            if revision is None:
-                return None
-            row = systems.get(conn, system)
-            since = _introduced(revision, revisions.history(conn, system))
-            live = changes.live(conn, system, self.clock.now())
-        return compose(
-            _spec(revision.spec),
-            revision=revision.number,
-            generation=row.generation,
-            index=row.index,
-            templates=revise.templates_of(revision.templates),
-            revisions=since,
-            changes=live,
-            now=self.clock.now(),
-        )
+        return self.reconciler.compose(system)
 
     async def look(self, system: str) -> Look:
         """The newest tick of a system, or a first look; raises NotFound."""
@@ -138,7 +121,9 @@ class Fleet:
         world = await self._observe(content.system)
         return Planned(content.system, row.index if row else 0, structural(desired, world), tuple(str(w) for w in loaded.warnings))
 
-    async def apply(self, source: Source, actor: Actor, *, index: int | None = None, reason: str = "") -> tuple[Revision, bool, tuple[str, ...]]:
+    async def apply(
+        self, source: Source, actor: Actor, *, index: int | None = None, reason: str = ""
+    ) -> tuple[Revision, bool, tuple[str, ...]]:
         """Make the source the current revision; True when it is a new one. Raises SpecError, Conflict when the world moved."""
         loaded = self._load(source)
         content = revise.content(loaded, self.home, source.environ)
@@ -157,9 +142,7 @@ class Fleet:
         wanted = next((r for r in history if r.number == number), None)
         if wanted is None:
             raise NotFound(f"{system} has no revision {number}", hint="qd history")
-        content = revise.Content(
-            system, wanted.spec, wanted.digest, wanted.code, wanted.lock, revise.templates_of(wanted.templates)
-        )
+        content = revise.Content(system, wanted.spec, wanted.digest, wanted.code, wanted.lock, revise.templates_of(wanted.templates))
         revision, _ = await self._adopt(content, actor, None, reason or f"rollback to revision {number}")
         return revision
 
@@ -169,7 +152,7 @@ class Fleet:
             revision = revisions.current(conn, change.system)
         if revision is None:
             raise NotFound(f"no system {change.system}")
-        check_patch(_spec(revision.spec), change.target, change.patch)
+        check_patch(kept_spec(revision.spec), change.target, change.patch)
         kept = await self.store.write(lambda tx: changes.add(tx, change, via=actor.via))
         self.reconciler.wake(change.system)
         return kept
@@ -249,24 +232,3 @@ class Fleet:
         used = self.in_use()
         keep = await self.store.write(lambda tx: revisions.retain(tx, used))
         code.retain(self.home, keep)
-
-
-@lru_cache(maxsize=64)
-def _spec(text: str) -> SystemSpec:
-    """A kept spec was checked when it came in; only its text is read again."""
-    return reread(text)
-
-
-def _introduced(current: Revision, history: list[Revision]) -> dict[str, int]:
-    """For each agent, the lowest revision number since which its template is the same."""
-    wanted = revise.templates_of(current.templates)
-    since = dict.fromkeys(wanted, current.number)
-    for revision in sorted(history, key=lambda r: -r.number):
-        if revision.number >= current.number:
-            continue
-        old = revise.templates_of(revision.templates)
-        for name, template in wanted.items():
-            if since[name] == revision.number + 1 and name in old and old[name].digest == template.digest:
-                since[name] = revision.number
-    return since
-

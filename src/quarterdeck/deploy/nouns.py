@@ -175,7 +175,7 @@ def explain(look: Look, target: str) -> Json | None:
         "sentence": look.plan.outcome if cluster else _workload_sentence(look, name),
         "spec": asdict(cluster.quota) if cluster else _spec_of(workload),
         "desired": {"revision": desired.revision, "generation": desired.generation, "because": list(workload.because) if workload else []},
-        "state": {"replicas": [{"name": r.name, "state": r.state, "reason": r.reason, "pid": r.pid, "restarts": r.restarts} for r in wanted]},
+        "state": {"replicas": [{name: getattr(r, name) for name in ("name", "state", "reason", "pid", "restarts")} for r in wanted]},
         "plan": [
             {"phase": s.phase, "action": s.action, "target": s.target, "reason": s.reason} for s in look.plan.steps if name in s.target
         ],

@@ -12,6 +12,7 @@ from quarterdeck.deploy.evidence import DEEP, PROOFS
 from quarterdeck.deploy.phases import failure, phases
 from quarterdeck.deploy.readiness import readiness
 from quarterdeck.deploy.reconcile import Look
+from quarterdeck.model.records import Condition
 from quarterdeck.model.steps import PHASES
 from quarterdeck.model.world import Replica, WorkloadSeen
 
@@ -71,11 +72,21 @@ def seconds(look: Look, phase: str) -> float | None:
 def validation(look: Look, now: float) -> list[Json]:
     """Every proof with its result, evidence and age."""
     kinds = {p.kind for p in (*PROOFS, *DEEP)}
-    found = sorted((c for c in look.conditions.values() if c.kind in kinds), key=lambda c: (PHASES.index(c.phase), c.kind, c.target))
+    found = [c for c in look.conditions.values() if c.kind in kinds]
     return [
-        {"name": f"{c.kind} {c.target}", "status": WORDS[c.status], "evidence": c.evidence or c.message, "age_seconds": round(now - c.observed, 1)}
-        for c in found
+        {
+            "name": f"{c.kind} {c.target}",
+            "status": WORDS[c.status],
+            "evidence": c.evidence or c.message,
+            "age_seconds": round(now - c.observed, 1),
+        }
+        for c in sorted(found, key=_in_phase_order)
     ]
+
+
+def _in_phase_order(c: Condition) -> tuple[int, str, str]:
+    phase = next((n for n, name in enumerate(PHASES) if name == c.phase), len(PHASES))
+    return phase, c.kind, c.target
 
 
 def replica(seen: Replica, now_revision: str) -> Json:

@@ -98,9 +98,7 @@ class Table:
             epoch=int(data["epoch"]),
             generation=int(data["generation"]),
             services=tuple(Service(**{**s, "argv": tuple(s["argv"])}) for s in data["services"]),
-            rooms=tuple(
-                Room(r["system"], _namespace(r["namespace"]), tuple(link_from_json(k) for k in r["links"])) for r in data["rooms"]
-            ),
+            rooms=tuple(Room(r["system"], _namespace(r["namespace"]), tuple(link_from_json(k) for k in r["links"])) for r in data["rooms"]),
             rows=tuple(_row(r) for r in data["rows"]),
         )
 

@@ -67,7 +67,7 @@ def validate(root: Node) -> Validated:
         except ValidationError as error:
             details = error.errors(include_url=False, include_input=False)
             findings = findings or tuple(_finding(detail, root) for detail in details)
-            gone = frozenset(_reach(tree, _path(detail)) for detail in details)
+            gone = frozenset(_reach(tree, _path(detail, tree)) for detail in details)
             if () in gone:
                 break
             cut = (*cut, *gone)
@@ -131,13 +131,13 @@ def locate(root: Node, finding: Finding) -> tuple[int, int]:
     return place.line, place.column
 
 
-def _path(detail: ErrorDetails) -> Path:
-    return detail["loc"][:-1] if _is_key(detail) else detail["loc"]
+def _path(detail: ErrorDetails, tree: Node) -> Path:
+    return detail["loc"][:-1] if _is_key(detail, tree) else detail["loc"]
 
 
-def _is_key(detail: ErrorDetails) -> bool:
-    """Whether the name itself is at fault: pydantic marks it by a last element, which a file may also have as a field's name."""
-    return detail["type"] != "extra_forbidden" and len(detail["loc"]) > 1 and detail["loc"][-1] == _KEY
+def _is_key(detail: ErrorDetails, tree: Node) -> bool:
+    """Whether the name itself is at fault: pydantic marks it by a last element, which a file may also write as a name."""
+    return bool(detail["loc"]) and detail["loc"][-1] == _KEY and tree.at(detail["loc"]) is None
 
 
 def _reach(root: Node, path: Path) -> Path:
@@ -152,14 +152,15 @@ def _reach(root: Node, path: Path) -> Path:
 
 
 def _finding(detail: ErrorDetails, root: Node) -> Finding:
-    path = _path(detail) if detail["type"] == "missing" else _reach(root, _path(detail)) or _path(detail)
+    path = _path(detail, root)
+    path = path if detail["type"] == "missing" else _reach(root, path) or path
     name = shown(str(path[-1])) if path else "document"
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "extra_forbidden":
         return _unknown(path)
     if kind == "missing":
         return _missing(path, name)
-    if _is_key(detail):
+    if _is_key(detail, root):
         return Finding(path, f'"{name}" cannot be a name here: {detail["msg"]}', at="key")
     if kind == "literal_error":
         return _choice(path, name, root)

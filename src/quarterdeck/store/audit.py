@@ -113,7 +113,7 @@ class Audit:
                 self.problem(f"after record {self.head.seq}: a line of unknown kind {other!r}")
 
     def _record(self, line: Line) -> None:
-        seq, expected = cast("int", line["seq"]), self.head.seq + 1
+        seq, expected = _number(line["seq"]), self.head.seq + 1
         if seq != expected:
             late = f"record {seq} stands where {expected} belongs"
             self.problem(late if seq < expected else f"records {expected} to {seq - 1} are missing")
@@ -141,7 +141,8 @@ class Audit:
 
     def _checkpoint(self, line: Line) -> None:
         row = {name: line[name] for name in (*SIGNED, "signature")}
-        n, before = cast("int", row["n"]), self.checkpoint
+        n, before = _number(row["n"]), self.checkpoint
+        _number(row["seq"]), _number(row["floor"])
         anchor = before is None and self.first is None
         if not keys.signed_by(str(row["key"]), signing_input(row), str(row["signature"])):
             self.problem(f"checkpoint {n} was changed or not signed by its key")
@@ -170,3 +171,10 @@ class Audit:
         totals = {"kind": "end", "records": self.records, "checkpoints": self._checkpoints, "seq": self.head.seq, "hash": self.head.hash}
         if self.records and line != totals:
             self.problem("the end line does not agree with the lines before it")
+
+
+def _number(value: object) -> int:
+    if type(value) is int:
+        return value
+    msg = f"{value!r} is no whole number"
+    raise TypeError(msg)

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import FileResponse, HTMLResponse, StreamingResponse
-from jinja2 import Environment, FileSystemLoader, select_autoescape
+from jinja2 import Environment, FileSystemLoader
 
 from quarterdeck.api import sse
 from quarterdeck.api.services import Given, Services
@@ -18,9 +18,15 @@ from quarterdeck.store import journal
 
 router = APIRouter(include_in_schema=False)
 HERE = Path(__file__).parent
-PAGES = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
-CSP = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"  # noqa: E501
-HEADERS = {"Content-Security-Policy": CSP, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
+PAGES = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+NONE, OWN = "base-uri form-action frame-ancestors default-src", "script-src style-src img-src connect-src"
+CSP = "; ".join([*(f"{name} 'none'" for name in NONE.split()), *(f"{name} 'self'" for name in OWN.split())])
+HEADERS = {
+    "Content-Security-Policy": CSP,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
 STATIC = {"overview.css": "text/css", "overview.js": "text/javascript"}
 
 

@@ -140,6 +140,16 @@ def _timed(call):
     return time.monotonic() - began
 
 
+def test_code_that_starts_threads_is_spawned_instead_of_forked(bench):
+    bench.code("threads", extra="\nimport threading\nthreading.Thread(target=lambda: time.sleep(600), daemon=True).start()\n")
+    bench.table(bench.row(slots=2, code="threads"))
+    assert [replica["forked"] for replica in bench.ready(2)] == [False, False]
+    assert "some replicas are spawned, not forked: their imports start threads" in bench.ask("hello")["weakenings"]
+    os.kill(bench.ready(2)[0]["pid"], signal.SIGKILL)
+    bench.until(lambda: bench.ready(2)[0]["incarnation"] == 2)
+    assert bench.run_in("c/a-0", "__import__('agents').attempt('os.listdir(\"/proc/1/fd\")')") == "PermissionError"
+
+
 def test_environment_and_secrets_reach_only_the_agents_own_environment(bench, tmp_path):
     (tmp_path / "key").write_text("s3cret")
     bench.table(bench.row(slots=1, env=(("WINDOW", "60s"),), secrets=(("KEY", str(tmp_path / "key")),)))

@@ -469,6 +469,22 @@ def test_a_connection_closed_for_good_is_replaced(plain_nats, until):
     asyncio.run(body())
 
 
+def test_receiving_begins_even_if_the_server_dies_meanwhile(plain_nats, monkeypatch):
+    monkeypatch.setattr(Connection.flush, "__defaults__", (0.3,))
+
+    async def body():
+        async with participant(plain_nats) as asker, participant(plain_nats, "echo") as echo, asyncio.TaskGroup() as tasks:
+            plain_nats.kill()
+            receiving = tasks.create_task(echo.session.receive(intake()))
+            await asyncio.wait({receiving}, timeout=0.1)
+            await asyncio.to_thread(plain_nats.start)
+            await asyncio.wait_for(receiving, 10)
+            for number in range(20):
+                assert await asker.ask("c", "echo", "v", str(number).encode()) == str(number).encode()
+
+    asyncio.run(body())
+
+
 def test_a_bus_that_is_not_there_is_told_with_its_address(monkeypatch):
     monkeypatch.setattr("quarterdeck.bus.connection.CONNECT_WITHIN", 0.3)
 

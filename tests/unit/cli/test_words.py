@@ -135,7 +135,12 @@ def test_a_save_is_seen_and_made_files_are_not(tmp_path):
 
 
 def test_advice():
-    failure = {"phase": "agent_cluster_deployment", "target": "a/b", "cause": "ImportError: No module named 'yaml.nodes' (x.py:1)", "resume": "resumes at phase 5"}
+    failure = {
+        "phase": "agent_cluster_deployment",
+        "target": "a/b",
+        "cause": "ImportError: No module named 'yaml.nodes' (x.py:1)",
+        "resume": "resumes at phase 5",
+    }
     assert (
         advice(failure) == "add yaml to requirements, then qd up (resumes at phase 5) · qd logs a/b-0 --previous · qd explain a/b · qd down"
     )

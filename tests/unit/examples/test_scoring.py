@@ -2,9 +2,10 @@
 
 import stream
 import triage
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+BOUNDED = settings(deadline=None, max_examples=60)
 SLOW, FAST = str(stream.bucket(64_000)), str(stream.bucket(1_000))
 
 
@@ -35,11 +36,13 @@ some_calls = st.dictionaries(
 some_counters = st.builds(lambda calls: stream.Counters(lines=3, spans=2, calls=calls, texts={}), some_calls)
 
 
+@BOUNDED
 @given(some_counters)
 def test_nothing_changed_means_no_suspect(base):
     assert ranking(base, base) == []
 
 
+@BOUNDED
 @given(some_counters, some_counters)
 def test_scores_are_between_0_and_1_and_sorted(now, base):
     scores = [cause["score"] for cause in ranking(now, base)]
@@ -47,6 +50,12 @@ def test_scores_are_between_0_and_1_and_sorted(now, base):
     assert all(0 < score <= 1 for score in scores)
 
 
+def test_a_change_too_small_to_show_is_no_suspect():
+    base = counters(**{"a_/x": call(17, {"ERROR m#2": 13})})
+    assert ranking(counters(**{"a_/x": call(16, {"ERROR m#2": 12})}), base) == []
+
+
+@BOUNDED
 @given(st.lists(some_counters, min_size=1, max_size=5), some_counters, st.randoms())
 def test_the_order_of_windows_does_not_matter(windows, base, random):
     parts = [triage.compare(window, base) for window in windows]

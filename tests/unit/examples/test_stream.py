@@ -7,7 +7,7 @@ import json
 
 import pytest
 import stream
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 LOG_COLUMNS = ["Timestamp", "TimeUnixNano", "Node", "PodName", "Container", "TraceID", "SpanID", "Log"]
@@ -81,6 +81,7 @@ def test_a_hostile_line_is_a_line(log):
     assert stream.count([stream.Trace("t", [line])])["lines"] == 1
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(LOG_COLUMNS), st.none() | st.text(max_size=60)))
 def test_no_row_breaks_the_parsers(row):
     line, span = stream.parse_line(row), stream.parse_span(row)
@@ -141,6 +142,7 @@ def test_a_call_that_found_a_service_unavailable_is_not_judged():
     assert (call["n"], call["judged"], call["marks"]) == (1, 0, {})
 
 
+@settings(deadline=None)
 @given(st.text(), st.integers(1, 50))
 def test_every_trace_has_one_shard(trace, of):
     assert [stream.shard_of(trace, of) == shard for shard in range(of)].count(True) == 1

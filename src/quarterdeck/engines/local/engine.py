@@ -121,7 +121,7 @@ class LocalEngine:
 
     async def ask(self, system: str, target: str, verb: str, payload: object, within: float) -> proofs.Reply:
         """Ask an agent over the bus in the control plane's own name."""
-        return await proofs.ask(self._bus(), self.clock, system, target, verb, payload, within)
+        return await proofs.ask(self._bus(), self.clock, proofs.Question(system, target, verb, payload, within))
 
     async def upkeep(self, desired: Desired) -> None:
         """Credentials: for the next incarnations, and again at half life."""
@@ -267,9 +267,11 @@ class LocalEngine:
         """The table first (credentials with or without the path), then the accounts; a replica's rights never exceed its account's."""
         link = step.link
         await self._edit(
-            lambda t: tables.without_credentials(tables.with_link(t, system, link, closed=closed), system, [link.source])
-            if link not in tables.links(t, system) or closed
-            else t
+            lambda t: (
+                tables.without_credentials(tables.with_link(t, system, link, closed=closed), system, [link.source])
+                if link not in tables.links(t, system) or closed
+                else t
+            )
         )
         await self._apply_accounts(system, await self._current())
         return f"{link.name} {'closed' if closed else 'open'}"
@@ -325,4 +327,3 @@ def _raise_watermarks(tx: Writing, moved: list[StreamSeen]) -> None:
         system = stream.account.partition(".")[0]
         name = f"{stream.account}/{stream.name}"
         inventory.watermark(tx, system, STREAM, name, first=stream.first, last=stream.last, messages=stream.messages)
-

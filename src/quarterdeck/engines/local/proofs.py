@@ -20,6 +20,17 @@ WITHIN = 5.0
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """To `cluster/agent` or `cluster/agent-n`; `within` is seconds."""
+
+    system: str
+    target: str
+    verb: str
+    payload: object
+    within: float
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """What an agent answered, which replica it was, and after how many milliseconds."""
 
@@ -59,20 +70,20 @@ async def prove(bench: Bench, probe: Probe) -> str:
             raise NotFound(f"the local engine has no probe {probe.kind}")
 
 
-async def ask(bus: Admin, clock: Clock, system: str, target: str, verb: str, payload: object, within: float) -> Reply:
-    """Ask `cluster/agent` or `cluster/agent-n` in the control plane's own name. `within` is seconds."""
-    cluster, _, to = target.partition("/")
+async def ask(bus: Admin, clock: Clock, question: Question) -> Reply:
+    """Put a question in the control plane's own name; raises Transient when nobody answers in time, RemoteError when the agent failed."""
+    cluster, _, to = question.target.partition("/")
     now = clock.now()
     sender = subjects.Sender(subjects.PLATFORM, "control", 0)
     headers = envelope.Envelope(
         id=envelope.new_id(now, os.urandom(10)),
         sender=sender,
         trace=envelope.Trace.begin(os.urandom(24)),
-        deadline=now + within,
+        deadline=now + question.within,
     ).headers()
-    body = json.dumps(payload).encode()
-    envelope.check_size(body, f"the payload for {target}")
-    answer = await bus.ask(system, cluster, to, verb, body, within=within, headers=headers)
+    body = json.dumps(question.payload).encode()
+    envelope.check_size(body, f"the payload for {question.target}")
+    answer = await bus.ask(question.system, cluster, to, question.verb, body, within=question.within, headers=headers)
     value = json.loads(envelope.result(answer.headers, answer.data) or b"null")
     return Reply(value, answer.headers.get(envelope.FROM, ""), answer.ms)
 
@@ -98,7 +109,7 @@ async def _agent_answers(bench: Bench, name: str) -> str:
         raise Transient(f"{name} has no replica to ask")
     times = []
     for replica in replicas:
-        reply = await ask(bench.bus, bench.clock, bench.desired.system, replica["name"], "_ping", {}, WITHIN)
+        reply = await ask(bench.bus, bench.clock, Question(bench.desired.system, replica["name"], "_ping", {}, WITHIN))
         if reply.replica != replica["name"]:
             raise Terminal(f"{replica['name']} was asked and {reply.replica or 'somebody unnamed'} answered")
         times.append(reply.ms)

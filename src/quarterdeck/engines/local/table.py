@@ -10,6 +10,8 @@ from quarterdeck.model.table import Credential, Room, Row, Service, Slot, Table
 
 Mint = Callable[[Row, int, int], Credential]
 """A credential for slot n, incarnation i, of a row."""
+Known = Callable[[Row, int], tuple[tuple[int, ...], int]]
+"""The living incarnations of slot n of a row, and the next one."""
 SPARE = 6
 """Incarnations ahead of the next one that a slot holds credentials for, so that the node can restart it while we are away."""
 
@@ -77,7 +79,7 @@ def without_system(table: Table, system: str) -> Table:
     return replace(table, rooms=rooms, rows=tuple(r for r in table.rows if r.system != system))
 
 
-def with_credentials(table: Table, known: Callable[[Row, int], tuple[tuple[int, ...], int]], mint: Mint, fresh: Callable[[Credential], bool]) -> Table:
+def with_credentials(table: Table, known: Known, mint: Mint, fresh: Callable[[Credential], bool]) -> Table:
     """The table with every slot holding credentials for its living incarnations and the next ones.
 
     `known(row, n)` gives (living incarnations, the next one) as the node counts; a credential that is `fresh` is kept.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import signal
 import sys
@@ -41,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         linux.set_title("qd node")
         asyncio.run(_run(home, boot, options))
+        with contextlib.suppress(OSError):  # the control plane's door may still be in it: then its owner removes it
+            home.run.rmdir()
         del held  # the lock is given back by the end of the process, not before
     except QuarterdeckError as error:
         sys.stderr.write(f"{error.message}\n")

@@ -14,7 +14,7 @@ from quarterdeck.model.desired import Restart
 FIRST_BACKOFF: Final = 0.1
 LONGEST_BACKOFF: Final = 10.0
 WORKED_AFTER: Final = 0.5
-"""Seconds after getting ready from which a process counts as having worked."""
+"""Seconds of life from which a service or a control plane that was up counts as having worked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ from quarterdeck.engines.local.node.decide import Live
 from quarterdeck.engines.local.node.exits import understand
 from quarterdeck.engines.local.node.lines import Lines
 from quarterdeck.engines.local.node.logs import LogPipe
-from quarterdeck.engines.local.node.memory import WORKED_AFTER
 from quarterdeck.engines.local.node.rooms import Cgroups
 from quarterdeck.model.desired import Template
 from quarterdeck.model.table import Credential
@@ -242,8 +241,8 @@ class Process:
 
     @property
     def worked(self) -> bool:
-        """Whether it answered for a while before its end."""
-        return self.ready_at is not None and (self.ended_at or self._clock.monotonic()) - self.ready_at >= WORKED_AFTER
+        """Whether it ever answered. Ends right after that are bounded by the restart budget alone."""
+        return self.ready_at is not None
 
     @property
     def asked_to_end(self) -> bool:
