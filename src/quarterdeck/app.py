@@ -238,8 +238,12 @@ def _store_failed(error: BaseException) -> None:
 
 
 def _hook(environ: Mapping[str, str]) -> StepHook:
-    """`QUARTERDECK_KILL_AT=<number>:<before|inside|after>` ends the process there with SIGKILL: for the crash scenarios."""
+    """`QUARTERDECK_KILL_AT=<number>:<before|inside|after>` ends the process there with SIGKILL: for the crash scenarios.
+
+    The node inherits our environment and starts our successor with it, which is not meant to end as well.
+    """
     wanted = environ.get("QUARTERDECK_KILL_AT")
+    os.environ.pop("QUARTERDECK_KILL_AT", None)
     if not wanted:
         return no_hook
     number, _, moment = wanted.partition(":")

@@ -40,13 +40,11 @@ class ForkServer:
         self._replicas: set[int] = set()
         self._imports: dict[str, dict[str, object] | None] = {}
         self._grants: list[confine.Grant] | None = None
-        self._view: confine.View | None = None
         self._purging = False
         self._wake_in, self._wake_out = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def confine(self, view: confine.View | None, shared_work: str, *, keep_powers: bool) -> None:
         """Lock this process, and so every replica, out of the platform's files; `shared_work` is where its replicas' folders are."""
-        self._view = view
         if view is not None:
             abi = linux.landlock_abi()
             self._grants = confine.grants(view, abi)
@@ -100,7 +98,7 @@ class ForkServer:
         return None
 
     def _start(self, request: dict[str, Any], descriptors: list[int]) -> None:
-        shell = replica.Shell(**request["shell"], parent=os.getpid(), runtime=self._runtime, view=self._view)
+        shell = replica.Shell(**request["shell"], parent=os.getpid(), runtime=self._runtime)
         handles = replica.Handles.of(descriptors)
         threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208 only their number
         pid = os.fork()
@@ -123,9 +121,10 @@ class ForkServer:
             os.close(descriptor)
         if fork:
             replica.main(shell, handles, self._grants)
-        for descriptor in (handles.channel, handles.out, handles.err, handles.config, handles.dump, *handles.cgroups):
+        opened = [grant.descriptor for grant in self._grants or ()]
+        for descriptor in (handles.channel, handles.out, handles.err, handles.config, handles.dump, *handles.cgroups, *opened):
             os.set_inheritable(descriptor, True)
-        arguments = [sys.executable, "-P", "-m", "quarterdeck.agents.replica", replica.to_argument(shell, handles)]
+        arguments = [sys.executable, "-P", "-m", "quarterdeck.agents.replica", replica.to_argument(shell, handles, self._grants)]
         os.execve(sys.executable, arguments, {**shell.environment, **_import_path()})  # noqa: S606 no shell is meant
 
     def _reap(self) -> None:

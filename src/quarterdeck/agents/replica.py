@@ -52,7 +52,7 @@ class Handles:
 class Shell:
     """How the process is set up. `memory` (bytes) is a data limit where no cgroup holds it; `environment` is all that is inherited.
 
-    `uid` is None where all replicas share one user; `view` is None where the kernel has no Landlock.
+    `uid` is None where all replicas share one user.
     """
 
     title: str
@@ -62,7 +62,6 @@ class Shell:
     work: str
     uid: int | None
     memory: int | None
-    view: confine.View | None
 
 
 def entry(runtime: str) -> Serve:
@@ -92,8 +91,8 @@ def _inside(filename: str, code: str) -> str:
     return os.path.relpath(filename, code) if code and filename.startswith(f"{code}/") else ""
 
 
-def main(shell: Shell, handles: Handles, allowed: list[confine.Grant] | None = None) -> NoReturn:
-    """Become the replica; never returns. `allowed` are the grants a fork server has opened already."""
+def main(shell: Shell, handles: Handles, allowed: list[confine.Grant] | None) -> NoReturn:
+    """Become the replica; never returns. `allowed` is what the fork server has opened to be seen, None where the kernel has no Landlock."""
     status = 1
     channel = Channel(socket.socket(fileno=handles.channel))
     code = ""
@@ -147,10 +146,9 @@ def _confine(shell: Shell, allowed: list[confine.Grant] | None) -> None:
     if shell.memory is not None:
         resource.setrlimit(resource.RLIMIT_DATA, (shell.memory, shell.memory))
     linux.become_subreaper()
-    if shell.view is not None:
+    if allowed is not None:
         abi = linux.landlock_abi()
-        shared = allowed if allowed is not None else confine.grants(shell.view, abi)
-        confine.restrict([*shared, *confine.own(shell.work, abi)], abi)
+        confine.restrict([*allowed, *confine.own(shell.work, abi)], abi)
     if shell.uid is not None:
         os.setgroups([])
         os.setgid(shell.uid)
@@ -178,18 +176,18 @@ async def _served(serve: Serve, boot: Boot, channel: Channel) -> None:
     await serve(boot, channel)
 
 
-def to_argument(shell: Shell, handles: Handles) -> str:
+def to_argument(shell: Shell, handles: Handles, allowed: list[confine.Grant] | None) -> str:
     """The one argument of `python -m quarterdeck.agents.replica`, where a replica is spawned because it cannot be forked."""
-    return json.dumps({"shell": asdict(shell), "handles": asdict(handles)})
+    grants = None if allowed is None else [asdict(grant) for grant in allowed]
+    return json.dumps({"shell": asdict(shell), "handles": asdict(handles), "allowed": grants})
 
 
-def from_argument(text: str) -> tuple[Shell, Handles]:
+def from_argument(text: str) -> tuple[Shell, Handles, list[confine.Grant] | None]:
     """The reverse of `to_argument`."""
     data = json.loads(text)
-    view = data["shell"].pop("view")
-    seen = confine.View(*(tuple(view[name]) for name in ("hidden", "readable", "writable"))) if view else None
-    handles = data["handles"]
-    return Shell(**data["shell"], view=seen), Handles(**{**handles, "cgroups": tuple(handles["cgroups"])})
+    handles = Handles(**{**data["handles"], "cgroups": tuple(data["handles"]["cgroups"])})
+    allowed = None if data["allowed"] is None else [confine.Grant(**grant) for grant in data["allowed"]]
+    return Shell(**data["shell"]), handles, allowed
 
 
 if __name__ == "__main__":

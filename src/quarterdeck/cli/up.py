@@ -21,7 +21,7 @@ from quarterdeck.cli.session import Session
 from quarterdeck.cli.source import USUAL, FileArgument, Source
 from quarterdeck.cli.start import ensure
 from quarterdeck.cli.times import duration
-from quarterdeck.errors import Transient
+from quarterdeck.errors import StoreReadOnly, Transient
 
 APPLY_WITHIN: Final = 120.0
 """Seconds for one apply: the code tree is copied and its entry points are looked up."""
@@ -89,7 +89,7 @@ class Up:
         body = source.body(os.environ)
         plan = self._plan(body)
         self._head(plan)
-        revision = client.post("/v1/apply", {**body, "index": index, "reason": self.reason or None}, timeout=APPLY_WITHIN)
+        revision = self._apply(body, index)
         status = self._unchanged(plan, revision)
         if status is not None:
             return self._end(Result("ready", status, 0.0), None)
@@ -99,13 +99,25 @@ class Up:
 
     def _plan(self, body: Document) -> Document:
         """A control plane that was just started, or is coming back, may need a moment until it can look at the world."""
+        return self._insist("/v1/plan", body)
+
+    def _apply(self, body: Document, index: int | None) -> Document:
+        """The same content applied twice is one revision, so an unknown outcome is tried again; not with an index, which has moved then."""
+        whole = {**body, "index": index, "reason": self.reason or None}
+        if index is not None:
+            found: Document = self.session.client.post("/v1/apply", whole, timeout=APPLY_WITHIN)
+            return found
+        return self._insist("/v1/apply", whole)
+
+    def _insist(self, path: str, body: Document) -> Document:
+        """Ask again for some seconds while the outcome is unknown."""
         client = self.session.client
         deadline = client.clock.monotonic() + WAKES_WITHIN
         while True:
             try:
-                found: Document = client.post("/v1/plan", body, timeout=APPLY_WITHIN)
-            except Transient:
-                if client.clock.monotonic() > deadline:
+                found: Document = client.post(path, body, timeout=APPLY_WITHIN)
+            except Transient as error:
+                if isinstance(error, StoreReadOnly) or client.clock.monotonic() > deadline:
                     raise
                 time.sleep(0.05)
                 continue

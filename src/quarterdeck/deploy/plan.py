@@ -81,7 +81,7 @@ def _creations(desired: Desired, world: World, conditions: Conditions, now: floa
 def _removals(desired: Desired, world: World) -> Iterator[Step]:
     wanted = {w.name for w in desired.workloads}
     for seen in world.workloads:
-        if seen.name not in wanted and (seen.replicas_wanted or any(r.state != "stopped" for r in seen.replicas)):
+        if seen.name not in wanted:
             yield RemoveWorkload(seen.name, "no longer in the spec")
     open_links = {(link.source, link.target) for link in desired.links}
     for link in world.links:

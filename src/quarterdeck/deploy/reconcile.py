@@ -142,8 +142,8 @@ class Reconciler:
         look = await self._look(name)
         if look is None:
             return None
-        results = [await self._perform(look.desired, step) for step in look.plan.steps]
         await self._time_phases(look)
+        results = [await self._perform_timed(look, step) for step in look.plan.steps]
         if look.world.reachable:
             await self.engine.upkeep(look.desired)
         if not results:
@@ -154,6 +154,13 @@ class Reconciler:
         await self._time_phases(after)
         pause = _pause(after.plan) if all(results) else RETRY_AFTER
         return replace(after, plan=replace(after.plan, again_after=pause))
+
+    async def _perform_timed(self, look: Look, step: Step) -> bool:
+        """Do one step; a phase that it completes is done now, not when the round is over."""
+        done = await self._perform(look.desired, step)
+        if done and isinstance(step, Probe):
+            await self._time_phases(replace(look, conditions=self.conditions(look.desired.system)))
+        return done
 
     async def _look(self, name: str) -> Look | None:
         desired = self.compose(name)

@@ -27,14 +27,16 @@ def status(look: Look, now: float, *, engine: str, weakenings: tuple[str, ...]) 
     found = failure(desired, world, conditions) if world.reachable else None
     counts = [staffing(w, world.workload(w.name)) for w in desired.workloads]
     score = readiness(desired, conditions, now)
-    ready = look.plan.ready or (_served(look) and found is None)
+    stages = _phases(look)
+    timed = all(stage["seconds"] is not None for stage in stages)
+    ready = timed and (look.plan.ready or (_served(look) and found is None))
     return {
         "apiVersion": API,
         "kind": "Status",
         "system": desired.system,
         "ready": ready,
         "sentence": look.plan.outcome,
-        "phases": _phases(look),
+        "phases": stages,
         "readiness": {"score": score.score, "points": [asdict(p) for p in score.points], "next": list(score.next)},
         "agents": {"ready": sum(c.ready for c in counts), "desired": sum(c.wanted for c in counts)},
         "capacity": {

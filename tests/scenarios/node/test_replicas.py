@@ -147,7 +147,8 @@ def test_code_that_starts_threads_is_spawned_instead_of_forked(bench):
     assert "some replicas are spawned, not forked: their imports start threads" in bench.ask("hello")["weakenings"]
     os.kill(bench.ready(2)[0]["pid"], signal.SIGKILL)
     bench.until(lambda: bench.ready(2)[0]["incarnation"] == 2)
-    assert bench.run_in("c/a-0", "__import__('agents').attempt('os.listdir(\"/proc/1/fd\")')") == "PermissionError"
+    tried = bench.run_in("c/a-0", f"__import__('agents').attempt({f'os.listdir({str(bench.home.root)!r})'!r})")
+    assert tried == "PermissionError", "a spawned replica is confined like a forked one"
 
 
 def test_environment_and_secrets_reach_only_the_agents_own_environment(bench, tmp_path):

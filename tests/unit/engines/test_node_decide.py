@@ -90,6 +90,12 @@ def test_an_update_starts_one_more_before_it_drains():
     assert orders(ROW, seen(*old, up(0, 2), good="old")) == (Drain(0, 1, 10.0, "replaced"),)
 
 
+def test_a_restart_replaces_what_was_started_before_it():
+    row = replace(ROW, restart_before=60.0)
+    assert orders(row, seen(up(0), up(1))) == (Start(0, "new"),)
+    assert orders(row, seen(up(0), replace(up(0, 2), started=60.0), up(1))) == (Drain(0, 1, 10.0, "replaced"),)
+
+
 def test_an_old_process_that_is_not_ready_goes_at_once():
     old = replace(up(0, template="older", ready_at=None), began=NOW)
     assert Drain(0, 1, 10.0, "outdated") in orders(ROW, seen(old, up(1), good="old"))

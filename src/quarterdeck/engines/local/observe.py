@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from quarterdeck.bus import accounts, claims
@@ -17,19 +18,21 @@ Json = dict[str, Any]
 
 
 def workloads(seen: Json, system: str, table: Table) -> tuple[WorkloadSeen, ...]:
-    """The workloads of one system as the node runs them, those that only drain included."""
-    return tuple(_workload(row, tables.row(table, system, row["name"])) for row in seen["rows"] if row["system"] == system)
+    """The workloads of one system: what the node runs, what only drains, and what is held at no replicas, which the node does not list."""
+    told = {row["name"]: row["replicas"] for row in seen["rows"] if row["system"] == system}
+    held = {row.name: row for row in table.rows if row.system == system}
+    return tuple(_workload(name, told.get(name, ()), held.get(name)) for name in {**held, **told})
 
 
-def _workload(row: Json, held: Row | None) -> WorkloadSeen:
+def _workload(name: str, replicas: Iterable[Json], held: Row | None) -> WorkloadSeen:
     return WorkloadSeen(
-        name=row["name"],
+        name=name,
         template=held.template.digest if held else "",
         replicas_wanted=len(held.slots) if held else 0,
         restart_before=held.restart_before if held else 0.0,
         quarantined=frozenset(held.quarantined) if held else frozenset(),
         rollout_digest=rollout_digest(held.rollout, held.restart) if held else "",
-        replicas=tuple(_replica(r) for r in row["replicas"]),
+        replicas=tuple(_replica(r) for r in replicas),
     )
 
 

@@ -16,6 +16,19 @@ depends_on = None
 
 def upgrade() -> None:
     """Create every table."""
+    _changes()
+    _checkpoints()
+    _conditions()
+    _inventory()
+    _journal()
+    _meta()
+    _payloads()
+    _revisions()
+    _systems()
+    _tokens()
+
+
+def _changes() -> None:
     op.create_table(
         "changes",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
@@ -34,6 +47,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_changes_system_state", "changes", ["system", "state"], unique=False)
+
+
+def _checkpoints() -> None:
     op.create_table(
         "checkpoints",
         sa.Column("n", sa.Integer(), autoincrement=False, nullable=False),
@@ -48,6 +64,9 @@ def upgrade() -> None:
         sa.Column("signature", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("n"),
     )
+
+
+def _conditions() -> None:
     op.create_table(
         "conditions",
         sa.Column("system", sa.Text(), nullable=False),
@@ -64,6 +83,9 @@ def upgrade() -> None:
         sa.Column("row_sum", sa.String(length=32), nullable=False),
         sa.PrimaryKeyConstraint("system", "kind", "target"),
     )
+
+
+def _inventory() -> None:
     op.create_table(
         "inventory",
         sa.Column("system", sa.Text(), nullable=False),
@@ -79,6 +101,9 @@ def upgrade() -> None:
         sa.Column("row_sum", sa.String(length=32), nullable=False),
         sa.PrimaryKeyConstraint("system", "kind", "name"),
     )
+
+
+def _journal() -> None:
     op.create_table(
         "journal",
         sa.Column("seq", sa.Integer(), autoincrement=False, nullable=False),
@@ -100,6 +125,9 @@ def upgrade() -> None:
     )
     op.create_index("ix_journal_target", "journal", ["target", "seq"], unique=False)
     op.create_index("ix_journal_verb", "journal", ["verb", "seq"], unique=False)
+
+
+def _meta() -> None:
     op.create_table(
         "meta",
         sa.Column("key", sa.Text(), nullable=False),
@@ -107,6 +135,9 @@ def upgrade() -> None:
         sa.Column("row_sum", sa.String(length=32), nullable=False),
         sa.PrimaryKeyConstraint("key"),
     )
+
+
+def _payloads() -> None:
     op.create_table(
         "payloads",
         sa.Column("digest", sa.Text(), nullable=False),
@@ -116,6 +147,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("digest"),
     )
     op.create_index("ix_payloads_seq", "payloads", ["seq"], unique=False)
+
+
+def _revisions() -> None:
     op.create_table(
         "revisions",
         sa.Column("system", sa.Text(), nullable=False),
@@ -131,6 +165,9 @@ def upgrade() -> None:
         sa.Column("row_sum", sa.String(length=32), nullable=False),
         sa.PrimaryKeyConstraint("system", "number"),
     )
+
+
+def _systems() -> None:
     op.create_table(
         "systems",
         sa.Column("name", sa.Text(), nullable=False),
@@ -142,6 +179,9 @@ def upgrade() -> None:
         sa.Column("row_sum", sa.String(length=32), nullable=False),
         sa.PrimaryKeyConstraint("name"),
     )
+
+
+def _tokens() -> None:
     op.create_table(
         "tokens",
         sa.Column("id", sa.Text(), nullable=False),
