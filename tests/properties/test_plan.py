@@ -32,7 +32,7 @@ from quarterdeck.model.world import World
 EARLY = 1_600_000_000.0
 ENOUGH_ROUNDS = 30
 CLUSTERS = ("alpha", "beta", "gamma")
-THOROUGH = settings(max_examples=60, deadline=None)
+THOROUGH = settings(max_examples=25, deadline=None)
 
 
 @dataclass
@@ -277,8 +277,7 @@ def test_removal_is_planned_whatever_the_gates_say(data):
     world = data.draw(gates(asyncio.run(scenario())))
     steps = plan(second, world, {}, EARLY).steps
     gone = {w.name for w in first.workloads} - {w.name for w in second.workloads}
-    alive = {w.name for w in world.workloads if w.replicas}
-    assert {s.name for s in steps if isinstance(s, RemoveWorkload)} == gone & alive
+    assert {s.name for s in steps if isinstance(s, RemoveWorkload)} == gone
     closed = {(k.source, k.target) for k in first.links} - {(k.source, k.target) for k in second.links}
     assert {(s.link.source, s.link.target) for s in steps if isinstance(s, RemoveLink)} == closed
 

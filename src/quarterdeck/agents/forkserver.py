@@ -24,6 +24,7 @@ from typing import Any
 
 from quarterdeck import linux
 from quarterdeck.agents import confine, replica
+from quarterdeck.bus import connection
 
 _LONGEST = 1 << 16
 _MOST_DESCRIPTORS = 16
@@ -172,6 +173,7 @@ def main(argv: list[str] | None = None) -> int:
     sys.path.insert(0, options.code)
     server = ForkServer(socket.socket(fileno=options.socket), options.code, options.runtime)
     replica.entry(options.runtime)
+    connection.preload()
     server.confine(_view(options), options.work, keep_powers=options.own_uids)
     gc.freeze()
     server.serve()
