@@ -81,6 +81,7 @@ async def _run(home: Home, port: int | None) -> None:
         await run(app)
     finally:
         store.close()
+        _take_down(home)
 
 
 async def assemble(home: Home, store: Store, clock: Clock, port: int | None, environ: Mapping[str, str]) -> App:
@@ -181,6 +182,13 @@ def _prepare(home: Home) -> None:
             raise UserError(f"{folder} belongs to another user", hint="set QUARTERDECK_HOME")
     if not home.stop_order.exists():
         home.stop_order.write_bytes(b"0" * 4096)
+
+
+def _take_down(home: Home) -> None:
+    """No socket file stays behind; the folder goes with its last door."""
+    home.api_socket.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # the node's door is still in it: the node removes it
+        home.run.rmdir()
 
 
 def _unix(home: Home) -> socket.socket:

@@ -11,8 +11,10 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from quarterdeck.api.services import Caller, Given, Services
+from quarterdeck.bus.accounts import STREAM_BYTES
 from quarterdeck.deploy import nouns, status
 from quarterdeck.deploy.fleet import Source
+from quarterdeck.deploy.reconcile import Look
 from quarterdeck.errors import Forbidden
 from quarterdeck.model.records import Actor, Entry
 from quarterdeck.store import journal, revisions, systems
@@ -158,14 +160,16 @@ def _revision(given: Services, system: str, *, created: bool, warnings: tuple[st
     return {**shape, "kind": "Revision", "created": created, "index": index, "generation": generation, "warnings": list(warnings)}
 
 
-def _status(given: Services, look: Any, now: float) -> Json:
+def _status(given: Services, look: Look, now: float) -> Json:
     weak = () if given.store.writable else ("read-only store",)
     document = status.status(look, now, engine=given.fleet.engine.name, weakenings=weak)
-    return {**document, "url": given.url, "read_only": not given.store.writable, "limits": limits(given)}
+    return {**document, "url": given.url, "read_only": not given.store.writable, "limits": limits(given, look)}
 
 
-def limits(given: Services) -> Json:
+def limits(given: Services, look: Look) -> Json:
     """What is kept, and how much of it there may be."""
     sizes = given.store.sizes()
     kept = sum(f.stat().st_size for f in given.home.logs.rglob("*.log*") if f.is_file())
-    return {"store": sizes, "logs": {"bytes": kept, "per_replica_limit": 10 << 20}, "revisions": {"limit": revisions.KEEP}}
+    held = sum(s.bytes for s in look.world.bus.streams)
+    bus = {"bytes": held, "per_agent_limit": STREAM_BYTES}
+    return {"store": sizes, "bus": bus, "logs": {"bytes": kept, "per_replica_limit": 10 << 20}, "revisions": {"limit": revisions.KEEP}}

@@ -43,7 +43,7 @@ def account_name(system: str, cluster: str) -> str:
 
 def limits(quota: Quota) -> Limits:
     """What a cluster of this quota may use on the bus; its replicas include surge."""
-    connections = quota.replicas + SPARE_CONNECTIONS
+    connections = 2 * quota.replicas + SPARE_CONNECTIONS  # a replica that renews holds its old connection until the new one works
     streams = quota.replicas + SPARE_STREAMS
     return Limits(connections, connections * _SUBSCRIPTIONS, MAX_PAYLOAD, streams * STREAM_BYTES, streams, streams)
 

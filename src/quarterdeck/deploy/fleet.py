@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -95,7 +95,8 @@ class Fleet:
             world = await self.engine.observe(system)
             conditions = self.reconciler.conditions(system)
             return Look.of(desired, world, conditions, self.clock.now())
-        return Look.of(desired, found.world, self.reconciler.conditions(system), self.clock.now())
+        look = Look.of(desired, found.world, self.reconciler.conditions(system), self.clock.now())
+        return replace(look, observed_generation=found.desired.generation)
 
     async def plan(self, source: Source) -> Planned:
         """What applying the source would do; changes nothing that runs."""

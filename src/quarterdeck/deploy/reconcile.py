@@ -60,6 +60,7 @@ class Look:
     world: World
     plan: Plan
     conditions: Mapping[tuple[str, str], Condition]
+    observed_generation: int = 0
 
     @classmethod
     def of(cls, desired: Desired, world: World, conditions: Mapping[tuple[str, str], Condition], now: float) -> Look:

@@ -50,7 +50,7 @@ def status(look: Look, now: float, *, engine: str, weakenings: tuple[str, ...]) 
         "revision": desired.revision,
         "generation": desired.generation,
         "index": desired.index,
-        "observed_generation": desired.generation if ready else desired.generation - 1,
+        "observed_generation": look.observed_generation,
         "weakenings": sorted({*weakenings, *world.weakenings}),
     }
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 
 from quarterdeck.model.records import Actor, Condition, Entry
 from quarterdeck.model.world import Happening
-from quarterdeck.store import conditions, journal
+from quarterdeck.store import conditions, journal, meta
 from quarterdeck.store.store import Store
 from quarterdeck.store.writing import Writing
 
 NODE = Actor("node", "engine")
+UNTOLD = frozenset({"table.accepted", "replica.credentials", "control.attached"})
+"""Our own doings and renewals: they do not belong in a journal."""
 Witness = Callable[[Iterable[Happening]], Awaitable[None]]
 
 
@@ -24,7 +26,7 @@ class EventWitness:
 
     async def __call__(self, happened: Iterable[Happening]) -> None:
         """One transaction for all of them."""
-        told = [h for h in happened if h.system]
+        told = [h for h in happened if h.kind not in UNTOLD]
         if not told:
             return
         healed = [condition for h in told if (condition := self._healed(h))]
@@ -34,6 +36,7 @@ class EventWitness:
                 journal.append(tx, Entry(NODE, h.kind, h.target, _cause(h), evidence=h.detail, system=h.system))
             for system, condition in healed:
                 conditions.put(tx, system, condition)
+            meta.move_node_cursor(tx, told[-1].boot, told[-1].seq)
 
         await self.store.write(work)
 

@@ -44,13 +44,18 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """Something the engine saw happen by itself: kind (`replica.exited`, `service.exited`, …), on what, when (epoch seconds), details."""
+    """Something the engine saw happen by itself: kind (`replica.exited`, `service.exited`, …), on what, when (epoch seconds), details.
+
+    `seq` counts within one life `boot` of whoever saw it, so that a reader that was away goes on where it was.
+    """
 
     system: str
     kind: str
     target: str
     at: float
     detail: dict[str, object]
+    boot: str = ""
+    seq: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -221,7 +221,9 @@ class Fleet:
 
     @property
     def environment(self):
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("QUARTERDECK_")}
+        """Ours without what tests or developers set for Python itself: a control plane that compiles its imports anew starts slowly."""
+        foreign = ("QUARTERDECK_", "PYTHON")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         return {**kept, "QUARTERDECK_HOME": str(self.home.root), "QUARTERDECK_PORT": "0", "NO_COLOR": "1"}
 
     def qd(self, *arguments, within=60, **environment):

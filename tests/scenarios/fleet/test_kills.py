@@ -43,8 +43,8 @@ def test_a_killed_replica_is_replaced_while_its_sibling_answers(deployed):
         pid = fleet.replicas()["core/worker-0"]["pid"]
         took = back(fleet, ["core/worker-0"], {pid}, killed(fleet, pid))
         load.more(5)
-    new = fleet.replicas()["core/worker-0"]
-    assert (new["last_exit"]["signal"], new["last_exit"]["hang"], new["restarts"]) == (9, False, 1)
+    last = fleet.until(lambda: fleet.replicas()["core/worker-0"]["last_exit"])
+    assert (last["signal"], last["hang"], fleet.replicas()["core/worker-0"]["restarts"]) == (9, False, 1)
     exited = fleet.until(lambda: fleet.journal("replica.exited", "core/worker-0"))
     assert exited[-1]["evidence"]["pid"] == pid
     fleet.ready()
@@ -125,7 +125,7 @@ def test_a_stopped_replica_is_found_to_hang_and_replaced(deployed):
     pid = fleet.replicas()["edge/clerk-0"]["pid"]
     since = killed(fleet, pid, signal.SIGSTOP)
     took = back(fleet, ["edge/clerk-0"], {pid}, since)
-    last = fleet.replicas()["edge/clerk-0"]["last_exit"]
+    last = fleet.until(lambda: fleet.replicas()["edge/clerk-0"]["last_exit"])
     assert (last["hang"], last["signal"]) == (True, 9)
     assert not fleet.alive(pid)
     fleet.ready()

@@ -64,6 +64,7 @@ class LocalEngine:
     _epoch: int = 0
     _seen: dict[str, Any] = field(default_factory=dict)
     _admin: Admin | None = None
+    _events_boot: str = ""
     _events_after: int = 0
     _editing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -140,17 +141,19 @@ class LocalEngine:
         return left
 
     async def changed(self) -> tuple[Happening, ...]:
-        """The node's events by long poll, at least once: the cursor is the reader's to keep (see `acknowledge`)."""
+        """The node's events by long poll, from where the store says they were last written down: each at least once."""
         await self.node.attached.wait()
+        if self._events_boot != self.node.boot:
+            with self.store.read() as conn:
+                boot, seq = meta.node_cursor(conn)
+            self._events_boot, self._events_after = self.node.boot, seq if boot == self.node.boot else 0
         try:
             answer = await self.node.request("wait", after=self._events_after, timeout=EVENT_POLL, limit=EVENT_POLL + 5)
         except Transient:
             await asyncio.sleep(0.05)
             return ()
-        if answer["boot"] != self.node.boot:
-            return ()
         self._events_after = answer["next"] - 1
-        return tuple(observe.happening(item) for item in answer["items"])
+        return tuple(observe.happening(item, answer["boot"]) for item in answer["items"])
 
     async def follow_watermarks(self) -> None:
         """Each second: how far every stream has come, into the inventory, so that a loss is noticed at the next start."""
@@ -167,8 +170,6 @@ class LocalEngine:
             raise Transient("the node is not attached")
         if self._table is None or self._boot != self.node.boot:
             self._table = Table.from_json((await self.node.request("table_get"))["table"])
-            if self._boot != self.node.boot:
-                self._events_after = 0
             self._boot = self.node.boot
             if not self._epoch:
                 self._epoch = await self.store.write(meta.next_epoch)

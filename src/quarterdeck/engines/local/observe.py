@@ -41,10 +41,10 @@ def _replica(data: Json) -> Replica:
     return Replica(**{**data, "last_exit": Exit(**last) if last else None})
 
 
-def happening(item: Json) -> Happening:
+def happening(item: Json, boot: str) -> Happening:
     """An event of the node; what happens to a system's own things is named `system/…` there."""
     system, slash, target = item["target"].partition("/")
-    return Happening(system if slash else "", item["kind"], target if slash else system, item["at"], item["detail"])
+    return Happening(system if slash else "", item["kind"], target if slash else system, item["at"], item["detail"], boot, item["seq"])
 
 
 def revoked(table: Table, system: str) -> tuple[Revoked, ...]:

@@ -1,0 +1,60 @@
+"""Lists of nouns in their stable shapes."""
+
+from dataclasses import replace
+
+import pytest
+
+from quarterdeck.deploy import nouns
+
+
+def test_a_cluster_tells_quota_endpoints_links_bounds_health_capacity_and_share(scene):
+    first, second = nouns.clusters(scene.look(), "http://127.0.0.1:7410")
+    assert first["name"] == "a"
+    assert first["namespace"] == "s.a"
+    assert first["quota"]["limit"] == {"cpu": 1.0, "memory": 1024**3, "replicas": 4}
+    assert first["links"] == second["links"] == ["a->b"]
+    assert first["autoscaling"] == [{"agent": "a/reader", "min": 1, "max": 6}]
+    assert first["health"] == "healthy"
+    assert first["capacity"] == {"ready": 2, "desired": 2, "max": 4}
+    assert (first["share"], second["share"]) == (0.667, 0.333)
+    assert all(url.startswith("http://127.0.0.1:7410/") for url in first["endpoints"])
+
+
+@pytest.mark.parametrize(("fallen", "health"), [(1, "degraded"), (2, "down")])
+def test_health_of_a_cluster_follows_its_replicas(scene, fallen, health):
+    for n in range(fallen):
+        scene.replica(f"a/reader-{n}", state="failed", reason="exit 1")
+    assert nouns.clusters(scene.look(), "")[0]["health"] == health
+
+
+def test_an_agent_tells_what_set_its_numbers(scene):
+    reader = replace(scene.desired.workloads[0], because=('replicas 2 → 2 (human change 12, "load test")',))
+    scene.desired = replace(scene.desired, workloads=(reader, *scene.desired.workloads[1:]))
+    found = nouns.agents(scene.look())[0]
+    assert found["replicas"] == {"ready": 2, "desired": 2, "min": 1, "max": 6}
+    assert found["because"] == ['replicas 2 → 2 (human change 12, "load test")']
+
+
+def test_a_link_shows_whether_it_is_open_and_its_newest_proof(scene):
+    assert nouns.links(scene.look())[0]["evidence"] == "LinkCarries held"
+    scene.world = replace(scene.world, links=())
+    assert nouns.links(scene.look())[0]["open"] is False
+
+
+@pytest.mark.parametrize("target", ["a", "a/reader", "a/reader-1"])
+def test_explain_covers_cluster_agent_and_replica(scene, target):
+    found = nouns.explain(scene.look(), target)
+    assert found["target"] == target
+    names = [r["name"] for r in found["state"]["replicas"]]
+    assert names == (["a/reader-1"] if target == "a/reader-1" else ["a/reader-0", "a/reader-1"])
+    assert {c["kind"] for c in found["conditions"]} >= {"LinkOpen"}
+
+
+def test_explain_of_nothing_is_nothing(scene):
+    assert nouns.explain(scene.look(), "a/nobody") is None
+
+
+def test_explain_never_shows_where_a_secret_lies(scene):
+    found = nouns.explain(scene.look(), "a/reader")
+    assert found["spec"]["secrets"] == ["KEY"]
+    assert "/secret/file" not in str(found)

@@ -1,0 +1,76 @@
+"""The readiness score: executed evidence and its age, nothing else."""
+
+from dataclasses import replace
+
+import pytest
+
+from quarterdeck.deploy.evidence import DEEP, PROOFS
+from quarterdeck.deploy.readiness import RULES, readiness
+
+
+def score(scene):
+    return readiness(scene.desired, scene.conditions, scene.now)
+
+
+def point(scene, name):
+    return next(p for p in score(scene).points if p.name == name)
+
+
+def test_the_rules_sum_to_a_hundred_and_name_proofs_that_exist():
+    assert sum(r.possible for r in RULES) == 100
+    known = {p.kind for p in (*PROOFS, *DEEP)} | {"RecoveredFromCrash"}
+    assert {kind for r in RULES for kind in r.kinds} == known
+
+
+def test_without_evidence_the_score_is_zero(scene):
+    scene.conditions.clear()
+    assert score(scene).score == 0
+
+
+def test_every_proof_of_a_deployment_counts(scene):
+    assert score(scene).score == 34
+
+
+def test_what_this_version_cannot_prove_scores_zero_and_says_so(scene):
+    found = [p for p, r in zip(score(scene).points, RULES, strict=True) if not r.kinds]
+    assert found
+    assert {(p.earned, p.evidence) for p in found} == {(0, "not in this version")}
+
+
+def test_the_next_proofs_name_only_commands_of_this_version_cheapest_first(scene):
+    assert score(scene).next == ("qd validate --deep, +4", "kill -9 a pid of: qd get replicas, +4")
+    scene.conditions.clear()
+    assert score(scene).next[0] == "qd validate, +7"
+
+
+@pytest.mark.parametrize(("age", "earned"), [(300.0, 7), (301.0, 3), (3000.0, 3), (3001.0, 0)])
+def test_evidence_decays_to_half_and_then_to_nothing(scene, age, earned):
+    for target in ("a/reader", "b/writer"):
+        scene.condition("AgentAnswers", target, age=age)
+    assert point(scene, "every replica answers").earned == earned
+
+
+@pytest.mark.parametrize("status", ["false", "unknown"])
+def test_one_target_that_does_not_hold_costs_the_whole_rule(scene, status):
+    scene.condition("AgentAnswers", "b/writer", status=status)
+    found = point(scene, "every replica answers")
+    assert (found.earned, found.evidence, found.age_seconds) == (0, "1 of 2 proofs hold", None)
+
+
+def test_a_point_links_its_evidence_and_the_age_of_the_oldest(scene):
+    scene.condition("AgentAnswers", "b/writer", age=40)
+    found = point(scene, "every replica answers")
+    assert found.evidence == "AgentAnswers a/reader: AgentAnswers held; AgentAnswers b/writer: AgentAnswers held"
+    assert found.age_seconds == 40
+
+
+def test_a_rule_without_targets_earns_nothing(scene):
+    scene.desired = replace(scene.desired, links=(), namespaces=scene.desired.namespaces[:1], workloads=scene.desired.workloads[:1])
+    assert point(scene, "links carry messages").earned == 0
+
+
+def test_a_healed_crash_counts_for_a_week(scene):
+    scene.condition("RecoveredFromCrash", age=6 * 86400)
+    assert point(scene, "recovered from a crash").earned == 4
+    scene.condition("RecoveredFromCrash", age=8 * 86400)
+    assert point(scene, "recovered from a crash").earned == 2

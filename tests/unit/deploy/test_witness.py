@@ -1,0 +1,72 @@
+"""What the engine saw happen is journalled, and a healed crash becomes evidence."""
+
+import asyncio
+
+import pytest
+
+from quarterdeck.clock import VirtualClock
+from quarterdeck.deploy.witness import EventWitness
+from quarterdeck.model.home import Home
+from quarterdeck.model.records import Actor
+from quarterdeck.model.world import Happening
+from quarterdeck.store import conditions, journal, revisions
+from quarterdeck.store.store import Store
+
+
+@pytest.fixture
+def store(tmp_path):
+    opened = Store.open(Home(tmp_path / "home"), VirtualClock())
+    opened.write_sync(lambda tx: revisions.apply(tx, "s", "spec", "digest", "code", "lock", Actor("uid:0", "socket"), "first"))
+    yield opened
+    opened.close()
+
+
+def exited(at, **detail):
+    return Happening("s", "replica.exited", "a/reader-0", at, {"cause": "killed by SIGKILL", **detail})
+
+
+def ready(at, target="a/reader-0"):
+    return Happening("s", "replica.ready", target, at, {})
+
+
+def kept(store):
+    with store.read() as conn:
+        return {c.kind: c for c in conditions.list_(conn, "s")}
+
+
+def verbs(store):
+    with store.read() as conn:
+        return [(r.verb, r.target, r.reason, r.actor) for r in journal.read(conn, verb="replica.")]
+
+
+def test_happenings_are_journalled_in_order_in_the_name_of_the_node(store):
+    asyncio.run(EventWitness(store)([exited(10.0), ready(10.2)]))
+    assert verbs(store) == [
+        ("replica.exited", "a/reader-0", "killed by SIGKILL", "node"),
+        ("replica.ready", "a/reader-0", "", "node"),
+    ]
+
+
+def test_a_crash_that_is_answered_again_is_proof_with_its_time(store):
+    witness = EventWitness(store)
+    asyncio.run(witness([exited(10.0)]))
+    assert "RecoveredFromCrash" not in kept(store)
+    asyncio.run(witness([ready(10.014)]))
+    found = kept(store)["RecoveredFromCrash"]
+    assert found.evidence == "a/reader-0 killed by SIGKILL → answering again in 14 ms"
+    assert (found.status, found.observed) == ("true", 10.014)
+
+
+def test_an_end_that_was_asked_for_and_a_sibling_that_starts_prove_nothing(store):
+    witness = EventWitness(store)
+    asyncio.run(witness([exited(10.0, unexpected=False), ready(10.1)]))
+    asyncio.run(witness([exited(11.0), ready(11.1, "a/reader-1")]))
+    assert "RecoveredFromCrash" not in kept(store)
+
+
+def test_what_belongs_to_no_system_is_left_to_the_engines_own_log(store):
+    with store.read() as conn:
+        before = journal.head(conn).seq
+    asyncio.run(EventWitness(store)([Happening("", "service.exited", "nats", 1.0, {})]))
+    with store.read() as conn:
+        assert journal.head(conn).seq == before

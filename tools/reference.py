@@ -1,0 +1,215 @@
+"""Writes docs/reference from the models, so that it cannot disagree with the code: `python tools/reference.py` (or `make docs`).
+
+A test compares the checked-in files with what `pages()` gives.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import typer.models
+
+from quarterdeck import errors
+from quarterdeck.cli.dispatch import load, own_parameters
+from quarterdeck.cli.verbs import SHARED, VERBS, Verb
+from quarterdeck.deploy.evidence import DEEP, PROOFS, Proof
+from quarterdeck.deploy.readiness import RULES, STALE_FACTOR
+from quarterdeck.model.steps import PHASES
+from quarterdeck.spec.explain import FieldDoc, explain
+from quarterdeck.states import MACHINES, Machine
+
+FOLDER = Path(__file__).parents[1] / "docs" / "reference"
+MADE = "<!-- made by tools/reference.py from the code; edit there -->"
+
+
+def pages() -> dict[str, str]:
+    """Every page of the reference by its file name."""
+    return {
+        "spec.md": spec(),
+        "states.md": states(),
+        "errors.md": error_tree(),
+        "cli.md": cli(),
+        "proofs.md": proofs(),
+        "readiness.md": readiness(),
+    }
+
+
+def page(title: str, *parts: str) -> str:
+    """Title, the notice, and the parts with a blank line between."""
+    return "\n\n".join([f"# {title}", MADE, *parts]) + "\n"
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """A Markdown table."""
+    lines = [head, tuple("---" for _ in head), *(tuple(cell.replace("|", "\\|").replace("\n", " ") for cell in row) for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def spec_fields(path: str = "") -> Iterator[FieldDoc]:
+    """Every field of the spec, parents before their children."""
+    for child in explain(path).children:
+        yield explain(child.path)
+        yield from spec_fields(child.path)
+
+
+def spec() -> str:
+    """The fields of a spec."""
+    rows = [(f"`{f.path}`", f.type, f"`{f.default}`", f.description, f"`{f.example}`" if f.example else "") for f in spec_fields()]
+    intro = (
+        "One YAML document. `qd explain spec.clusters.agents.replicas` prints the same in the terminal, "
+        "`qd schema` the JSON Schema for editors. A field that is not listed is refused."
+    )
+    return page("The spec", intro, table(("Field", "Type", "Default", "Meaning", "Example"), rows))
+
+
+def states() -> str:
+    """The state machines as pictures."""
+    intro = "Drawn from the tables in `states.py`. A move that is not drawn raises `InvalidTransition` with the object's story."
+    return page("States", intro, *(f"## {m.noun}\n\n```mermaid\n{diagram(m)}\n```" for m in MACHINES))
+
+
+def diagram(machine: Machine) -> str:
+    """One machine as a mermaid state diagram."""
+    names = {name: name.replace("-", "_") for name in machine.moves}
+    aliases = [f'    state "{name}" as {short}' for name, short in names.items() if name != short]
+    arrows = [f"    {names[old]} --> {names[new]}" for old, targets in machine.moves.items() for new in sorted(targets)]
+    return "\n".join(["stateDiagram-v2", *aliases, f"    [*] --> {names[machine.first]}", *arrows])
+
+
+def error_tree() -> str:
+    """The errors with what follows from each."""
+    rows = [("&nbsp;" * 4 * depth + f"`{e.__name__}`", *_consequences(e), _first_line(e)) for e, depth in _tree(errors.QuarterdeckError, 0)]
+    intro = (
+        "Exit code, HTTP status and whether a retry makes sense follow from the branch. Every error has a message, most a hint and a place."
+    )
+    codes = table(
+        ("Exit code", "Meaning"),
+        [
+            ("0", "done"),
+            ("1", "an error; a spec that is refused"),
+            ("2", "wrong usage; with `qd plan --detailed-exitcode`: changes are pending"),
+            ("3", "the named thing does not exist"),
+            ("4", "denied"),
+            ("5", "timeout, not ready, or outcome unknown"),
+            ("130", "interrupted"),
+        ],
+    )
+    return page("Errors", intro, table(("Error", "Exit code", "HTTP", "Retry", "Meaning"), rows), "## Exit codes of `qd`", codes)
+
+
+def _tree(error: type[errors.QuarterdeckError], depth: int) -> Iterator[tuple[type[errors.QuarterdeckError], int]]:
+    yield error, depth
+    for below in vars(errors).values():
+        if isinstance(below, type) and below.__bases__ == (error,):
+            yield from _tree(below, depth + 1)
+
+
+def _consequences(error: type[errors.QuarterdeckError]) -> tuple[str, str, str]:
+    return str(error.exit_code), str(error.http_status), "yes" if error.retry else "no"
+
+
+def _first_line(thing: object) -> str:
+    return (inspect.getdoc(thing) or "").splitlines()[0]
+
+
+def cli() -> str:
+    """Every verb with its arguments and examples."""
+    shared = table(("Option", "Meaning"), [(f"`{name}`", text) for name, text in SHARED])
+    groups = dict.fromkeys(verb.group for verb in VERBS)
+    parts = []
+    for group in groups:
+        parts.append(f"## {group}")
+        parts += [section for verb in VERBS if verb.group == group for section in _verb(verb, verb.name)]
+    return page("The command", "## Options of every verb", shared, *parts)
+
+
+def _verb(verb: Verb, name: str) -> Iterator[str]:
+    text = (inspect.getdoc(load(verb)) or verb.summary).replace("\b\n", "")
+    words = "\n\n".join(_paragraph(part) for part in text.split("\n\n"))
+    rows = [_option(parameter) for parameter in own_parameters(load(verb))] if verb.alone else []
+    options = [table(("Argument", "Default", "Meaning"), rows)] if rows else []
+    yield "\n\n".join([f"### `qd {name}`", words, *options])
+    for part in verb.parts:
+        yield from _verb(part, f"{name} {part.name}")
+
+
+def _paragraph(text: str) -> str:
+    return f"```console\n{text}\n```" if text.lstrip().startswith("$ ") else text
+
+
+def _option(parameter: inspect.Parameter) -> tuple[str, str, str]:
+    found = next(m for m in parameter.annotation.__metadata__ if isinstance(m, typer.models.ParameterInfo))
+    word = found.metavar or parameter.name.upper()
+    if isinstance(found, typer.models.ArgumentInfo):
+        name = f"`{word}`"
+    else:
+        flags = ", ".join(d for d in found.param_decls or () if d.startswith("-")) or f"--{parameter.name.replace('_', '-')}"
+        name = f"`{flags}`" if _is_flag(parameter.annotation) else f"`{flags} {word}`"
+    default = "required" if parameter.default is inspect.Parameter.empty else _shown(parameter.default)
+    return name, default, (found.help or "").strip()
+
+
+def _is_flag(annotation: Any) -> bool:
+    kind = typing.get_args(annotation)[0]
+    arms = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    return bool in arms
+
+
+def _shown(value: object) -> str:
+    return "" if value in (None, False, (), [], "") else f"`{getattr(value, 'value', value)}`"
+
+
+def proofs() -> str:
+    """What is proven, in which phase, and how long it counts."""
+    intro = (
+        "Each row is a probe: something is done and its outcome looked at. The result is a Condition (`qd get conditions`) "
+        "with evidence and age. A proof is run again when it has grown older than *fresh for* or when desired state has changed."
+    )
+    rows = [_proof(p) for phase in PHASES for p in PROOFS if p.phase == phase]
+    deep = table(("Proof", "Fresh for", "Shows that"), [(f"`{p.kind}`", _span(p.fresh_for), p.sentence) for p in DEEP])
+    main = table(("Phase", "Proof", "Fresh for", "Shows that"), rows)
+    return page("Proofs", intro, main, "## Only by `qd validate --deep`", deep)
+
+
+def _proof(proof: Proof) -> tuple[str, ...]:
+    return f"`{proof.phase}`", f"`{proof.kind}`", _span(proof.fresh_for), proof.sentence
+
+
+def _span(seconds: float) -> str:
+    day, hour, minute = 86400, 3600, 60
+    for size, word in ((day, "d"), (hour, "h"), (minute, "min")):
+        if seconds >= size:
+            return f"{seconds / size:g} {word}"
+    return f"{seconds:g} s"
+
+
+def readiness() -> str:
+    """How the score is counted."""
+    later = sum(r.possible for r in RULES if not r.kinds)
+    intro = (
+        "The score is a pure function of executed evidence and its age. A rule earns its points when all its proofs hold "
+        f"on all their targets; evidence older than its freshness earns half, older than {STALE_FACTOR:g} times that nothing. {later} of "
+        f"{sum(r.possible for r in RULES)} points belong to proofs that this version cannot run: they score zero."
+    )
+    rows = [
+        (r.name, str(r.possible), ", ".join(f"`{k}`" for k in r.kinds) or "not in this version", f"`{r.command}`" if r.command else "")
+        for r in RULES
+    ]
+    return page("Readiness", intro, table(("Rule", "Points", "Proofs", "Earned by"), rows))
+
+
+def main() -> None:
+    """Write the pages."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        (FOLDER / name).write_text(text)
+        print(FOLDER / name)
+
+
+if __name__ == "__main__":
+    main()
