@@ -148,7 +148,8 @@ def _option(parameter: inspect.Parameter) -> tuple[str, str, str]:
     if isinstance(found, typer.models.ArgumentInfo):
         name = f"`{word}`"
     else:
-        flags = ", ".join(d for d in found.param_decls or () if d.startswith("-")) or f"--{parameter.name.replace('_', '-')}"
+        declared = [str(d) for d in (found.default, *(found.param_decls or ())) if str(d).startswith("-")]
+        flags = ", ".join(declared) or f"--{parameter.name.replace('_', '-')}"
         name = f"`{flags}`" if _is_flag(parameter.annotation) else f"`{flags} {word}`"
     default = "required" if parameter.default is inspect.Parameter.empty else _shown(parameter.default)
     return name, default, (found.help or "").strip()

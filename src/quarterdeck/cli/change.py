@@ -40,7 +40,7 @@ def restart(session: Session, target: TargetArgument, reason: ReasonOption) -> N
 
 
 def quarantine(session: Session, target: TargetArgument, reason: ReasonOption, until: UntilOption = None) -> None:
-    """Keep a replica for inspection: it gets no traffic, and another one takes its place.
+    """Keep a replica for inspection: it gets no traffic until qd release; the others carry on.
 
     $ qd quarantine analysts/analyst-1 --reason "wrong answers"
     """

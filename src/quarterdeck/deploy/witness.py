@@ -42,7 +42,7 @@ class EventWitness:
 
     def _healed(self, h: Happening) -> tuple[str, Condition] | None:
         key = (h.system, h.target)
-        if h.kind == "replica.exited" and h.detail.get("unexpected", True):
+        if h.kind == "replica.exited" and not h.detail.get("asked"):
             self._fallen[key] = h
         if h.kind != "replica.ready" or key not in self._fallen:
             return None

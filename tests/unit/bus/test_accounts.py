@@ -47,7 +47,7 @@ def test_the_order_of_clusters_and_links_changes_nothing(links, random):
 def test_limits_come_from_the_quota():
     small, large = accounts.limits(Quota(1, 1, 2)), accounts.limits(Quota(1, 1, 20))
     assert small.connections == 2 * 2 + accounts.SPARE_CONNECTIONS
-    assert large.connections == 20 + accounts.SPARE_CONNECTIONS
+    assert large.connections == 2 * 20 + accounts.SPARE_CONNECTIONS
     assert small.disk == small.streams * accounts.STREAM_BYTES
     assert small.payload == 1024 * 1024
 

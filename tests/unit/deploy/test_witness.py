@@ -9,7 +9,7 @@ from quarterdeck.deploy.witness import EventWitness
 from quarterdeck.model.home import Home
 from quarterdeck.model.records import Actor
 from quarterdeck.model.world import Happening
-from quarterdeck.store import conditions, journal, revisions
+from quarterdeck.store import conditions, journal, meta, revisions
 from quarterdeck.store.store import Store
 
 
@@ -59,14 +59,15 @@ def test_a_crash_that_is_answered_again_is_proof_with_its_time(store):
 
 def test_an_end_that_was_asked_for_and_a_sibling_that_starts_prove_nothing(store):
     witness = EventWitness(store)
-    asyncio.run(witness([exited(10.0, unexpected=False), ready(10.1)]))
+    asyncio.run(witness([exited(10.0, asked=True), ready(10.1)]))
     asyncio.run(witness([exited(11.0), ready(11.1, "a/reader-1")]))
     assert "RecoveredFromCrash" not in kept(store)
 
 
-def test_what_belongs_to_no_system_is_left_to_the_engines_own_log(store):
+def test_what_happens_to_the_bus_is_journalled_and_renewals_are_not(store):
+    witness = EventWitness(store)
+    asyncio.run(witness([Happening("", "service.exited", "bus", 1.0, {}, "boot", 7), Happening("s", "replica.credentials", "a/b-0", 1.0, {})]))
     with store.read() as conn:
-        before = journal.head(conn).seq
-    asyncio.run(EventWitness(store)([Happening("", "service.exited", "nats", 1.0, {})]))
-    with store.read() as conn:
-        assert journal.head(conn).seq == before
+        assert [r.verb for r in journal.read(conn, verb="service.")] == ["service.exited"]
+        assert not journal.read(conn, verb="replica.credentials")
+        assert meta.node_cursor(conn) == ("boot", 7)
