@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: up test check lock bench down clean
+.PHONY: up test check lock bench docs down clean
 
 up: .venv/ready           ## start everything, deploy examples/triage and prove it
 	@$(BIN)/python examples/triage/up.py
@@ -18,6 +18,9 @@ check: .venv/ready        ## style, types, layers
 
 bench: .venv/ready        ## measure against peers; prints one JSON line each
 	@$(BIN)/python bench/run.py
+
+docs: .venv/ready         ## write docs/reference from the code
+	@$(BIN)/python tools/reference.py
 
 lock: .venv/ready         ## resolve the dependencies anew
 	@$(BIN)/uv pip compile -q pyproject.toml requirements.in --group dev --universal --generate-hashes --no-header --python-version 3.11 -o requirements.lock

@@ -16,7 +16,7 @@ from typing import Final
 import uvicorn
 from fastapi import FastAPI
 
-from quarterdeck import linux
+from quarterdeck import linux, stop_order
 from quarterdeck.api.access import Guard, PeerAwareProtocol
 from quarterdeck.api.server import build
 from quarterdeck.api.services import Services
@@ -27,9 +27,9 @@ from quarterdeck.deploy.control import ControlProofs
 from quarterdeck.deploy.fleet import Fleet
 from quarterdeck.deploy.reconcile import Reconciler, StepHook, no_hook
 from quarterdeck.deploy.witness import EventWitness
-from quarterdeck.engines.local.client import NodeClient, stop_ordered
+from quarterdeck.engines.local.client import NodeClient
 from quarterdeck.engines.local.engine import CREDENTIAL_TTL, LocalEngine
-from quarterdeck.errors import QuarterdeckError, UserError
+from quarterdeck.errors import QuarterdeckError, Transient, UserError
 from quarterdeck.model.home import Home
 from quarterdeck.model.steps import Step
 from quarterdeck.store import tokens
@@ -61,7 +61,7 @@ def serve(home: Home, port: int | None) -> int:
     """Be the control plane of a home until told to stop; returns the exit code."""
     try:
         _prepare(home)
-        if stop_ordered(home):
+        if stop_order.stands(home):
             return 0
         asyncio.run(_run(home, port))
     except QuarterdeckError as error:
@@ -136,7 +136,8 @@ async def _housekeeping(app: App) -> None:
             continue
         await app.fleet.expire()
         if rounds % 300 == 0:
-            await app.fleet.retain()
+            with contextlib.suppress(Transient):  # the engine or the store is away: the next time will do
+                await app.fleet.retain()
 
 
 class Doors(uvicorn.Server):
@@ -180,8 +181,8 @@ def _prepare(home: Home) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if folder.stat().st_uid != os.getuid():
             raise UserError(f"{folder} belongs to another user", hint="set QUARTERDECK_HOME")
-    if not home.stop_order.exists():
-        home.stop_order.write_bytes(b"0" * 4096)
+    if not stop_order.stands(home):
+        stop_order.write(home, stay_down=False)
 
 
 def _take_down(home: Home) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
+from quarterdeck import stop_order
 from quarterdeck.api.services import Caller, Given, Services
 from quarterdeck.bus.accounts import STREAM_BYTES
 from quarterdeck.deploy import nouns, status
@@ -134,6 +135,7 @@ async def down(body: DownBody, given: Given, caller: Caller) -> Json:
     if given.store.writable:
         entry = Entry(caller, "down", "everything", after={"purge": body.purge})
         await given.store.write(lambda tx: journal.append(tx, entry))
+    stop_order.write(given.home, stay_down=True)
     found = await given.stop_node(body.within)
     if body.purge:
         for system in names:

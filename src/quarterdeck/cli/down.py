@@ -8,12 +8,12 @@ from typing import Annotated, Final
 
 import typer
 
+from quarterdeck import stop_order
 from quarterdeck.cli import leftovers
 from quarterdeck.cli.client import Document
 from quarterdeck.cli.render import show
 from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Session
-from quarterdeck.cli.start import write_stop_order
 from quarterdeck.cli.times import duration
 from quarterdeck.cli.usage import UsageError
 from quarterdeck.errors import QuarterdeckError, Transient, UserError
@@ -42,7 +42,7 @@ def down(
         return _report(session, [], leftovers.Left(), "nothing was running")
     if not yes:
         _confirm(session, _name(session), "stop everything and remove all of its state" if purge else "stop everything")
-    write_stop_order(session.home, b"1")  # before anything else: from here on nothing revives anything
+    stop_order.write(session.home, stay_down=True)  # before anything else: from here on nothing revives anything
     return _prove(session, _stop(session, drain, purge=purge) if running else [], purge=purge)
 
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from quarterdeck import stop_order
 from quarterdeck.cli.client import Document
 from quarterdeck.cli.session import Session
 from quarterdeck.errors import Conflict, Terminal, Transient
@@ -19,7 +20,6 @@ PATIENCE: Final = 30.0
 _GRACE: Final = 3.0
 """Seconds in which somebody else's control plane may answer after ours has found the home taken."""
 _TAIL: Final = 16_384
-_ROOM: Final = 4096
 _PRIVATE: Final = 0o700
 
 
@@ -45,20 +45,7 @@ def ensure(session: Session, port: int | None) -> Document:
 
 def clear_stop_order(home: Home) -> None:
     """Lift the order to stay down, or preallocate the file for the next one."""
-    write_stop_order(home, b"0")
-
-
-def write_stop_order(home: Home, byte: bytes) -> None:
-    """Turn the first byte of the stop order, on disk when this returns. The file exists beforehand, so that a full disk cannot stop it."""
-    home.root.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
-    descriptor = os.open(home.stop_order, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        if os.fstat(descriptor).st_size < _ROOM:
-            os.pwrite(descriptor, b"0" * _ROOM, 0)
-        os.pwrite(descriptor, byte, 0)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    stop_order.write(home, stay_down=False)
 
 
 def _spawn(home: Home, log: Path, port: int | None) -> subprocess.Popen[bytes]:

@@ -18,12 +18,16 @@ RETRY_PROBE_AFTER = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Staffing:
-    """How far a workload is: wanted (without quarantined), ready at the wanted template, failed, and the first reason for a failure."""
+    """How far a workload is: wanted (without quarantined), ready at the wanted template, failed, and the first reason for a failure.
+
+    `serving` counts the replicas of earlier templates that were kept because the rollout was stopped.
+    """
 
     wanted: int
     ready: int
     failed: int
     reason: str
+    serving: int = 0
 
 
 def accepted(workload: Workload, seen: WorkloadSeen | None) -> bool:
@@ -55,6 +59,9 @@ def staffing(workload: Workload, seen: WorkloadSeen | None) -> Staffing:
     ready = {r.slot for r in replicas if r.state == "ready" and current(workload, r)}
     failed = [r for r in replicas if r.state == "failed" and r.slot not in workload.quarantined and r.slot not in ready]
     reasons = [r.reason for r in (*failed, *replicas) if r.reason and r.state in ("failed", "pending", "starting")]
+    if seen is not None and seen.halted and seen.template == workload.template.digest:
+        serving = {r.slot for r in replicas if r.state == "ready"} - ready
+        return Staffing(wanted, len(ready), wanted - len(ready), f"rollout stopped: {seen.halted}", len(serving))
     return Staffing(wanted, len(ready), len({r.slot for r in failed}), reasons[0] if reasons else "")
 
 

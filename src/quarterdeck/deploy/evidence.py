@@ -78,7 +78,9 @@ VALIDATED: Final = (
 )
 PROOFS: Final[tuple[Proof, ...]] = (*CONTROL, *BUS, *MESH, *OBSERVED, *VALIDATED)
 DEEP: Final = (
-    Proof("JournalDeep", "integration_validation", _system, 86400, "a copy of the database opens elsewhere and its whole chain verifies"),
+    Proof(
+        "JournalDeep", "integration_validation", _system, 86400, "an export of the whole journal verifies against the head noted before it"
+    ),
     Proof("CodeIntact", "integration_validation", _system, 86400, "the code snapshots in use still have their digests"),
 )
 """Run by `qd validate --deep` only."""

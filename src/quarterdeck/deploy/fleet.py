@@ -225,11 +225,11 @@ class Fleet:
         return revision, created
 
     def in_use(self) -> frozenset[str]:
-        """Code digests that running replicas import from; retention must not touch them."""
+        """Code digests that are wanted now; retention must not touch them."""
         return frozenset(w.template.code for look in self.reconciler.looks.values() for w in look.desired.workloads)
 
     async def retain(self) -> None:
-        """Drop old revisions and their code."""
-        used = self.in_use()
+        """Drop old revisions and their code; raises Transient while the engine cannot tell what runs."""
+        used = self.in_use() | await self.engine.code_in_use()
         keep = await self.store.write(lambda tx: revisions.retain(tx, used))
         code.retain(self.home, keep)

@@ -131,7 +131,9 @@ def _agents(desired: Desired, world: World, conditions: Conditions) -> Iterator[
         seen = world.workload(workload.name)
         count = staffing(workload, seen)
         cause = _failed_step(conditions, "ApplyWorkload", workload.name)
-        if count.failed:
+        if count.serving:
+            cause = f"{count.reason}; {count.serving} of {count.wanted} replicas of the earlier revision keep serving"
+        elif count.failed:
             cause = f"{count.ready} of {count.wanted} answering: {count.reason}"
         yield Check("agent_cluster_deployment", "ApplyWorkload", workload.name, _state(running(workload, seen), cause), cause)
 

@@ -87,6 +87,7 @@ class Reconciler:
     _awake: dict[str, asyncio.Event] = field(default_factory=dict)
     _group: asyncio.TaskGroup | None = None
     _steps: int = 0
+    _met: set[str] = field(default_factory=set)
     _begun: dict[tuple[str, int], float] = field(default_factory=dict)
 
     async def run(self) -> None:
@@ -143,6 +144,8 @@ class Reconciler:
         look = await self._look(name)
         if look is None:
             return None
+        if await self._begins_anew(look):
+            return await self.tick(name)
         await self._time_phases(look)
         results = [await self._perform_timed(look, step) for step in look.plan.steps]
         if look.world.reachable:
@@ -170,6 +173,20 @@ class Reconciler:
         world = await self.engine.observe(name)
         self.looks[name] = Look.of(desired, world, self.conditions(name), self.clock.now())
         return self.looks[name]
+
+    async def _begins_anew(self, look: Look) -> bool:
+        """Forget all evidence, once, when every process it was about has ended since (`qd down`, a reboot): it proves nothing now."""
+        system, world = look.desired.system, look.world
+        first = system not in self._met
+        if world.reachable:
+            self._met.add(system)
+        if not first or not world.reachable or not look.conditions:
+            return False
+        seen = max(c.observed for c in look.conditions.values())
+        if any(r.pid is not None and r.started <= seen for w in world.workloads for r in w.replicas):
+            return False
+        await self.store.write(lambda tx: condition_rows.forget(tx, system))
+        return True
 
     async def _time_phases(self, look: Look) -> None:
         """Note once a revision when each phase was done; its seconds are the time since the one before it was."""

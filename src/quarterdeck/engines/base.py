@@ -38,6 +38,10 @@ class Engine(Protocol):
         """What must be renewed without being asked (credentials); called every tick, cheap when nothing is due."""
         ...
 
+    async def code_in_use(self) -> frozenset[str]:
+        """Digests of the code trees that replicas run from or would be started from; raises Transient when it cannot be told."""
+        ...
+
     async def remove(self, system: str) -> tuple[str, ...]:
         """Take everything of a system away; returns what could not be removed (empty = verified gone)."""
         ...

@@ -108,6 +108,10 @@ class MemoryEngine:
     async def upkeep(self, desired: Desired) -> None:
         """Nothing expires in memory."""
 
+    async def code_in_use(self) -> frozenset[str]:
+        """The trees of all workloads held."""
+        return frozenset(w.template.code for held in self._held.values() for w in held.workloads.values())
+
     async def remove(self, system: str) -> tuple[str, ...]:
         """Forget a system."""
         self._held.pop(system, None)

@@ -60,7 +60,10 @@ class Happening:
 
 @dataclass(frozen=True, slots=True)
 class WorkloadSeen:
-    """What the engine last accepted for a workload, and its replicas (old incarnations that still drain included)."""
+    """What the engine last accepted for a workload, and its replicas (old incarnations that still drain included).
+
+    `halted` is why its rollout was stopped with the earlier replicas kept, empty while it was not.
+    """
 
     name: str
     template: str
@@ -69,6 +72,7 @@ class WorkloadSeen:
     quarantined: frozenset[int]
     rollout_digest: str
     replicas: tuple[Replica, ...]
+    halted: str = ""
 
 
 @dataclass(frozen=True, slots=True)

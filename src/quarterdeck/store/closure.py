@@ -1,7 +1,8 @@
 """The digest of what one agent's code is made of, so that a changed file rolls only the agents that can reach it.
 
 Counted: every .py file reachable by `import` statements from the entry module inside the tree (those inside functions and `if` too, and
-each package's `__init__`), plus every other file of the tree (configuration, prompts) except `*.md` and what lies in a folder named `data`.
+each package's `__init__`), plus every other file of the tree (configuration, prompts) except `*.md`, what lies in a folder named `data`,
+and specs of ours: what a spec says of an agent counts by itself, so that another number of replicas restarts nobody.
 Where a reached file imports by a computed name (`import_module`, `__import__`), the whole tree counts: a rollout too many harms nobody.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -17,6 +19,7 @@ from quarterdeck.errors import UserError
 from quarterdeck.store.chain import canonical
 from quarterdeck.store.tree import Leaf, leaves
 
+_SPEC: Final = re.compile(rb"""^apiVersion:\s*["']?quarterdeck\.dev/""", re.MULTILINE)
 _DYNAMIC: Final = frozenset({"import_module", "__import__", "exec", "run_path", "run_module"})
 
 
@@ -28,7 +31,7 @@ def closure_digest(root: Path, module: str) -> str:
         msg = f"there is no module {module!r} in {root}"
         raise UserError(msg, hint="run: names module:attribute, looked up from the code root", where=str(root))
     reached = _reached(root, module, paths)
-    counted = [leaf for leaf in found if reached is None or leaf.path in reached or _other(leaf)]
+    counted = [leaf for leaf in found if not _spec(root, leaf) and (reached is None or leaf.path in reached or _other(leaf))]
     lines = (canonical([leaf.path, leaf.kind, leaf.target or _hash(root / leaf.path)]) for leaf in counted)
     return hashlib.sha256("\n".join(("quarterdeck.closure.v1", module, *lines)).encode()).hexdigest()
 
@@ -101,6 +104,11 @@ def _children(package: str, paths: frozenset[str]) -> Iterator[str]:
 def _other(leaf: Leaf) -> bool:
     path = PurePosixPath(leaf.path)
     return path.suffix not in {".py", ".md"} and "data" not in path.parts[:-1]
+
+
+def _spec(root: Path, leaf: Leaf) -> bool:
+    named = leaf.path.endswith((".yaml", ".yml")) and not leaf.target
+    return named and _SPEC.search((root / leaf.path).read_bytes()) is not None
 
 
 def _hash(path: Path) -> str:

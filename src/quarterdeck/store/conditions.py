@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 
 from quarterdeck.model.records import PLATFORM, Actor, Condition, Entry
 from quarterdeck.store import journal, rows, tables
@@ -42,6 +42,11 @@ def drop(tx: Writing, system: str, kind: str, target: str) -> None:
     row = rows.one(tx.connection, tables.conditions, system=system, kind=kind, target=target)
     if row:
         rows.delete(tx, tables.conditions, row)
+
+
+def forget(tx: Writing, system: str) -> None:
+    """Forget all of a system: what they were about has been stopped or removed."""
+    tx.connection.execute(delete(tables.conditions).where(tables.conditions.c.system == system))
 
 
 def _condition(row: rows.Row) -> Condition:

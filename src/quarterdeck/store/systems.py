@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, select
 
 from quarterdeck.errors import NotFound
 from quarterdeck.model.records import Actor, Entry, Record
-from quarterdeck.store import changes, journal, rows, tables
+from quarterdeck.store import changes, conditions, journal, rows, tables
 from quarterdeck.store.edits import edited, row_of
 from quarterdeck.store.writing import Writing
 
@@ -45,8 +45,7 @@ def remove(tx: Writing, system: str, actor: Actor, reason: str) -> Record:
     found = get(tx.connection, system)
     for change in changes.live(tx.connection, system, float("-inf")):
         changes.end(tx, change.id, "reverted", actor)
-    c = tables.conditions
-    tx.connection.execute(delete(c).where(c.c.system == system))
+    conditions.forget(tx, system)
     before = {"revision": found.revision}
     record = journal.append(tx, Entry(actor, "system.remove", system, reason, before=before, system=system))
     edited(tx, system, record.seq, removed=tx.now)

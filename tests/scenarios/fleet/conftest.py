@@ -86,7 +86,6 @@ def version() -> str:
 CLERK = '''\
 """Tries what no agent may do, and says what came of it."""
 
-import asyncio
 import socket
 from pathlib import Path
 
@@ -125,8 +124,7 @@ def knock(path: str) -> str:
 
 @agent.on("publish")
 async def publish(subject: str, ctx: Context) -> str:
-    refused = await ctx._place.outbound.connection.forbidden(subject)
-    return "refused" if refused else "sent"
+    return "refused" if await ctx._place.outbound.refuses(subject) else "sent"
 '''
 
 
@@ -198,6 +196,7 @@ class Load:
 class Fleet:
     """One home, one folder with a spec and three agents, the command line, and the door."""
 
+    program = QD
     until = staticmethod(until)
     alive = staticmethod(alive)
 

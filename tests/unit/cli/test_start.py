@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from quarterdeck import stop_order
 from quarterdeck.cli import start
 from quarterdeck.cli.session import Choices, Session
 from quarterdeck.errors import Conflict, Terminal
@@ -64,7 +65,7 @@ def test_the_home_is_private_and_the_stop_order_is_preallocated(session, monkeyp
         start.ensure(session, None)
     assert session.home.root.stat().st_mode & 0o777 == 0o700
     assert session.home.stop_order.read_bytes() == b"0" * 4096
-    start.write_stop_order(session.home, b"1")
+    stop_order.write(session.home, stay_down=True)
     assert session.home.stop_order.read_bytes() == b"1" + b"0" * 4095
 
 

@@ -42,7 +42,9 @@ class Scene:
     now: float = NOW
 
     def look(self) -> Look:
-        return Look(self.desired, self.world, plan(self.desired, self.world, self.conditions, self.now), self.conditions, self.desired.generation)
+        return Look(
+            self.desired, self.world, plan(self.desired, self.world, self.conditions, self.now), self.conditions, self.desired.generation
+        )
 
     def condition(self, kind: str, target: str = "s", *, status: str = "true", message: str = "seen", age: float = 0.0) -> None:
         at = self.now - age

@@ -66,7 +66,9 @@ def test_an_end_that_was_asked_for_and_a_sibling_that_starts_prove_nothing(store
 
 def test_what_happens_to_the_bus_is_journalled_and_renewals_are_not(store):
     witness = EventWitness(store)
-    asyncio.run(witness([Happening("", "service.exited", "bus", 1.0, {}, "boot", 7), Happening("s", "replica.credentials", "a/b-0", 1.0, {})]))
+    asyncio.run(
+        witness([Happening("", "service.exited", "bus", 1.0, {}, "boot", 7), Happening("s", "replica.credentials", "a/b-0", 1.0, {})])
+    )
     with store.read() as conn:
         assert [r.verb for r in journal.read(conn, verb="service.")] == ["service.exited"]
         assert not journal.read(conn, verb="replica.credentials")

@@ -200,6 +200,15 @@ def test_only_what_an_agent_can_reach_changes_its_digest(tree, path, reaches):
     assert (closure_digest(root, "collect") != before) is reaches
 
 
+def test_a_spec_in_the_tree_is_no_code_but_other_yaml_is(tree):
+    root = tree({**APP, "quarterdeck.yaml": "apiVersion: quarterdeck.dev/v1alpha1\n", "limits.yaml": "most: 1\n"})
+    before = closure_digest(root, "collect")
+    tree({"quarterdeck.yaml": "apiVersion: quarterdeck.dev/v1alpha1\nkind: System\n"})
+    assert closure_digest(root, "collect") == before
+    tree({"limits.yaml": "most: 2\n"})
+    assert closure_digest(root, "collect") != before
+
+
 def test_star_imports_of_a_package_reach_its_modules(tree):
     root = tree({**APP, "collect.py": "from lib import *\n"})
     before = closure_digest(root, "collect")

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from quarterdeck import stop_order
 from quarterdeck.clock import Clock
 from quarterdeck.errors import Conflict, NotFound, QuarterdeckError, Terminal, Transient, UserError
 from quarterdeck.model.home import Home
@@ -44,6 +45,8 @@ class NodeClient:
     _writer: asyncio.StreamWriter | None = None
     _waiting: dict[int, asyncio.Future[Any]] = field(default_factory=dict)
     _number: int = 0
+    _ending: bool = False
+    """Set by `stop`: a node that ends with a request of ours unread would take its answer with it (the kernel resets the connection)."""
     attached: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
@@ -66,8 +69,8 @@ class NodeClient:
 
     async def request(self, verb: str, *, limit: float = 5.0, **fields: Any) -> Any:
         """One question to the node; `limit` is seconds. Raises what the node answered, Transient when it did not."""
-        if self._writer is None:
-            raise Transient("the node is not attached")
+        if self._writer is None or self._ending:
+            raise Transient("the node is not attached" if self._writer is None else "the node is stopping")
         self._number += 1
         number = self._number
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -82,7 +85,12 @@ class NodeClient:
 
     async def stop(self, within: float) -> Json:
         """Stop everything below the node, and then the node; answers what is left by kind. `within` is seconds for draining."""
-        found: Json = await self.request("stop", within=within, limit=within + 30) if self._writer else {"left": {}}
+        if self._writer is None:
+            return {"left": {}}
+        stopping = asyncio.create_task(self.request("stop", within=within, limit=within + 30))
+        await asyncio.sleep(0)  # it is on its way; from now on nothing else is asked
+        self._ending = True
+        found: Json = await stopping
         return found
 
     async def _attach(self) -> None:
@@ -120,7 +128,7 @@ class NodeClient:
                 return
 
     def _start(self) -> None:
-        if stop_ordered(self.home):
+        if stop_order.stands(self.home):
             raise Transient("stopped by order (qd down); qd up starts again")
         start_detached(self.argv, self.home.logs / "node.log")
 
@@ -144,6 +152,8 @@ class NodeClient:
         """A node that does not answer is killed by the pid that the kernel gave for its socket, and started again."""
         while True:
             await asyncio.sleep(PING_EVERY)
+            if self._ending:
+                continue
             try:
                 await self.request("ping", limit=SILENT_FOR)
             except Transient:
@@ -159,14 +169,6 @@ class NodeClient:
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(Transient("the node went away; the outcome is unknown"))
-
-
-def stop_ordered(home: Home) -> bool:
-    """Whether `qd down` was ordered and not taken back by `qd up`."""
-    try:
-        return home.stop_order.read_bytes()[:1] == b"1"
-    except FileNotFoundError:
-        return False
 
 
 def start_detached(argv: Sequence[str], log: Path) -> None:

@@ -130,6 +130,11 @@ class LocalEngine:
         if self._with_credentials(table) != table:
             await self._edit(lambda t: t)
 
+    async def code_in_use(self) -> frozenset[str]:
+        """What the node names, and what its table asks for: a workload keeps the tree it was accepted with while only others change."""
+        table, seen = await self._current(), await self.node.request("observe")
+        return frozenset(seen["code"]) | {row.template.code for row in table.rows}
+
     async def remove(self, system: str) -> tuple[str, ...]:
         """Everything of a system: replicas drained, accounts ended, rooms gone; answers what is left."""
         await self._edit(lambda t: replace(t, rows=tuple(r for r in t.rows if r.system != system)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from quarterdeck.bus import accounts, claims
@@ -15,16 +14,17 @@ from quarterdeck.model.table import Row, Table
 from quarterdeck.model.world import BusSeen, Exit, Happening, Replica, StreamSeen, WorkloadSeen
 
 Json = dict[str, Any]
+NOT_LISTED: Json = {"replicas": (), "halted": ""}
 
 
 def workloads(seen: Json, system: str, table: Table) -> tuple[WorkloadSeen, ...]:
     """The workloads of one system: what the node runs, what only drains, and what is held at no replicas, which the node does not list."""
-    told = {row["name"]: row["replicas"] for row in seen["rows"] if row["system"] == system}
+    told = {row["name"]: row for row in seen["rows"] if row["system"] == system}
     held = {row.name: row for row in table.rows if row.system == system}
-    return tuple(_workload(name, told.get(name, ()), held.get(name)) for name in {**held, **told})
+    return tuple(_workload(name, told.get(name, NOT_LISTED), held.get(name)) for name in {**held, **told})
 
 
-def _workload(name: str, replicas: Iterable[Json], held: Row | None) -> WorkloadSeen:
+def _workload(name: str, told: Json, held: Row | None) -> WorkloadSeen:
     return WorkloadSeen(
         name=name,
         template=held.template.digest if held else "",
@@ -32,7 +32,8 @@ def _workload(name: str, replicas: Iterable[Json], held: Row | None) -> Workload
         restart_before=held.restart_before if held else 0.0,
         quarantined=frozenset(held.quarantined) if held else frozenset(),
         rollout_digest=rollout_digest(held.rollout, held.restart) if held else "",
-        replicas=tuple(_replica(r) for r in replicas),
+        replicas=tuple(_replica(r) for r in told["replicas"]),
+        halted=told["halted"],
     )
 
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from quarterdeck import linux
+from quarterdeck import linux, stop_order
 from quarterdeck.engines.local.node import memory as slots
-from quarterdeck.engines.local.node.lifecycle import MARK, must_stay_down
+from quarterdeck.engines.local.node.lifecycle import MARK
 from quarterdeck.engines.local.node.memory import Memory
 from quarterdeck.engines.local.node.place import Place
 from quarterdeck.model.desired import Restart
@@ -133,7 +133,7 @@ class Control:
     async def _revive(self) -> None:
         while self._now is None:
             wait = slots.may_start_at(self._memory, _INTENSITY) - self._place.clock.monotonic()
-            if wait > 0 or not self._argv or must_stay_down(self._place.home):
+            if wait > 0 or not self._argv or stop_order.stands(self._place.home):
                 await self._wait(min(max(wait, _LOOK_EVERY), 1.0))
                 continue
             self._memory = slots.began(self._memory, "control", self._place.clock.monotonic())

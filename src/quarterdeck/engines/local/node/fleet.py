@@ -111,6 +111,11 @@ class Fleet(Listener):
         """The newest incarnation of every slot `system/cluster/agent-n` that ever ran."""
         return self._counters.last()
 
+    @property
+    def code(self) -> frozenset[str]:
+        """The code trees that replicas run from or would be started from again."""
+        return frozenset(key.code for key in self._needed()) | {workload.row.template.code for workload in self.workloads.values()}
+
     async def stop(self, within: float) -> None:
         """Drain everything, kill what does not finish `within` seconds, and end the fork servers."""
         for workload in self.workloads.values():

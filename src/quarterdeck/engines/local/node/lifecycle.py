@@ -8,7 +8,6 @@ import re
 import secrets
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from quarterdeck import linux
@@ -86,15 +85,3 @@ def sweep(boot: Boot) -> int:
         killed |= left.keys()
         time.sleep(0.005)
     return len(killed)
-
-
-def must_stay_down(home: Home) -> bool:
-    """Whether the order to stop stands; a missing file is no order."""
-    return _first_byte(home.stop_order) == b"1"
-
-
-def _first_byte(path: Path) -> bytes:
-    if not path.exists():
-        return b""
-    with path.open("rb") as file:
-        return file.read(1)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from quarterdeck import linux
+from quarterdeck import linux, stop_order
 from quarterdeck.clock import SystemClock
 from quarterdeck.engines.local.node import isolation, lifecycle, rooms
 from quarterdeck.engines.local.node.events import Events
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         held = lifecycle.lock(home)
         boot = lifecycle.new_boot(home)
         lifecycle.sweep(boot)
-        if lifecycle.must_stay_down(home):
+        if stop_order.stands(home):
             sys.stderr.write("the order to stay down stands; not starting\n")
             return 0
         linux.set_title("qd node")

@@ -8,12 +8,12 @@ import os
 from dataclasses import asdict
 from typing import Any, Final
 
-from quarterdeck import linux
+from quarterdeck import linux, stop_order
 from quarterdeck.engines.local.node import observe, rooms
 from quarterdeck.engines.local.node.control import Control
 from quarterdeck.engines.local.node.fleet import Fleet
 from quarterdeck.engines.local.node.forks import reap
-from quarterdeck.engines.local.node.lifecycle import left_behind, must_stay_down
+from quarterdeck.engines.local.node.lifecycle import left_behind
 from quarterdeck.engines.local.node.place import Place
 from quarterdeck.engines.local.node.services import Services
 from quarterdeck.engines.local.node.table import Counters, Proven, Tables
@@ -91,7 +91,7 @@ class Node:
 
     def _heed_order(self) -> None:
         """An order to stop whose giver died before it told us is carried out all the same."""
-        if not must_stay_down(self.place.home):
+        if not stop_order.stands(self.place.home):
             self._ordered_since = None
             return
         now = self.place.clock.monotonic()
@@ -162,6 +162,7 @@ class Node:
             "services": self.services.seen(),
             "rooms": [asdict(room) for room in table.rooms],
             "incarnations": self.fleet.incarnations(),
+            "code": sorted(self.fleet.code),
             "rows": [observe.row(workload) for workload in self.fleet.workloads.values()],
             "machine": observe.machine(),
             "events_next": self.place.events.next,

@@ -1,0 +1,162 @@
+"""Who may come in, and who may not: a second control plane, strangers on the port, agents from inside, a journal that was touched."""
+
+import http.client
+import os
+import shutil
+import socket
+import sqlite3
+import stat
+import subprocess
+import time
+from contextlib import closing
+from urllib.parse import urlsplit
+
+import pytest
+
+from quarterdeck.bus.subjects import Sender, subject
+
+REFUSED = ("PermissionError", "ConnectionResetError", "BrokenPipeError", "FileNotFoundError", "ConnectionRefusedError", "")
+
+
+def get(fleet, path, **headers):
+    """(status, headers) of a GET on the TCP port, as anybody on this machine could send it."""
+    place = urlsplit(fleet.status()["url"])
+    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=5)
+    with closing(connection):
+        connection.putrequest("GET", path, skip_host="Host" in headers)
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status, answer.headers
+
+
+def test_a_second_control_plane_on_the_same_home_is_refused_and_told_who_is_first(deployed):
+    fleet = deployed
+    first = fleet.control()
+    began = time.monotonic()
+    ran = fleet.qd("serve", within=20)
+    took = time.monotonic() - began
+    assert ran.code == 1, ran
+    assert f"pid {first}" in ran.err
+    assert fleet.control() == first
+    print(f"\nsecond control plane refused after {took:.2f} s, interpreter start included")
+
+
+def test_a_taken_port_is_said_so_and_leaves_nothing_running(make_fleet):
+    with make_fleet("port") as fleet, socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        ran = fleet.qd("up", "--port", port)
+        assert ran.code == 1, ran
+        assert f"port {port} is taken" in ran.err
+        assert "--port 0" in ran.err
+        assert [line for line in fleet.left() if "serve" in line] == []
+
+
+def test_strangers_on_the_port_are_refused(deployed):
+    fleet = deployed
+    url = fleet.status()["url"]
+    assert get(fleet, "/v1/systems")[0] == 403
+    assert get(fleet, "/v1/systems", Authorization="Bearer qd_00000000_wrong")[0] == 403
+    assert get(fleet, "/healthz")[0] == 200
+    assert get(fleet, "/healthz", Host="evil.example")[0] == 403
+    assert get(fleet, "/healthz", Origin="http://evil.example")[0] == 403
+    assert get(fleet, "/healthz", Origin=url)[0] == 200
+    assert stat.S_IMODE(fleet.home.api_socket.stat().st_mode) == 0o600
+    assert stat.S_IMODE(fleet.home.node_socket.stat().st_mode) == 0o600
+    assert stat.S_IMODE(fleet.home.run.stat().st_mode) == 0o700
+
+
+def test_a_login_link_works_once(deployed):
+    fleet = deployed
+    link = fleet.qd("open").out.split()[-1]
+    path = link.removeprefix(fleet.status()["url"])
+    status, headers = get(fleet, path)
+    assert status == 303
+    cookie = headers["Set-Cookie"].split(";")[0]
+    assert {"HttpOnly", "SameSite=strict"} <= {part.strip() for part in headers["Set-Cookie"].split(";")}
+    assert get(fleet, "/v1/systems", Cookie=cookie)[0] == 200
+    assert get(fleet, path)[0] in (401, 403)
+
+
+def test_an_agent_reaches_neither_sockets_nor_files_of_the_platform(deployed):
+    fleet = deployed
+    home = fleet.home
+    for door in (home.api_socket, home.node_socket):
+        answer = fleet.ask("edge/clerk", "knock", str(door), timeout=8)
+        assert answer in REFUSED or "403" in answer.split("\r\n")[0], answer
+    files = [home.database, home.stop_order, home.root / "journal.head", home.node / "lock", *home.keys.iterdir()]
+    assert len(files) > 4
+    for path in files:
+        assert fleet.ask("edge/clerk", "read", str(path)) == "PermissionError", path
+    for folder in (home.keys, home.bus, home.logs):
+        assert fleet.ask("edge/clerk", "list", str(folder)) == "PermissionError", folder
+    for pid in (fleet.control(), fleet.node()):
+        assert fleet.ask("edge/clerk", "read", f"/proc/{pid}/environ") == "PermissionError", pid
+    assert fleet.ask("edge/clerk", "read", "/etc/hostname") not in ("", "PermissionError")
+
+
+def test_an_agent_publishes_on_no_foreign_subject(deployed):
+    fleet = deployed
+    clerk, other = Sender("edge", "clerk", 0), Sender("edge", "front", 0)
+    own = subject("ask", clerk, "edge", "front", "version")
+    foreign = [
+        subject("ask", other, "edge", "clerk", "read"),
+        subject("in", other, "core", "worker", "take"),
+        "$JS.API.STREAM.INFO.IN_clerk",
+        "$JS.API.STREAM.DELETE.IN_front",
+        "$JS.API.CONSUMER.MSG.NEXT.IN_front.IN_front",
+        "$SYS.REQ.SERVER.PING",
+        "anything",
+    ]
+    assert fleet.ask("edge/clerk", "publish", own) == "sent"
+    for one in foreign:
+        assert fleet.ask("edge/clerk", "publish", one) == "refused", one
+
+
+def test_the_journal_verifies_offline_and_a_flipped_byte_is_found(deployed, tmp_path):
+    fleet = deployed
+    ran = fleet.qd("journal", "verify")
+    assert ran.code == 0, ran
+    head = tmp_path / "head.json"
+    head.write_text(fleet.qd("journal", "head", "-o", "json").out)
+    copy = tmp_path / "copy.db"
+    with closing(sqlite3.connect(fleet.home.database)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    assert fleet.qd("journal", "verify", copy, "--head", head).code == 0
+
+    content = copy.read_bytes()
+    at = content.index(b"revision.apply")
+    copy.write_bytes(content[:at] + b"r" + b"E" + content[at + 2 :])
+    found = fleet.qd("journal", "verify", copy, "--head", head)
+    assert found.code == 1, found
+    assert "✘" in found.out
+
+
+@pytest.mark.skipif(shutil.which("sh") is None, reason="the pipeline needs a shell")
+def test_up_into_a_pipe_returns_when_the_fleet_runs(make_fleet):
+    with make_fleet("pipe") as fleet:
+        began = time.monotonic()
+        done = subprocess.run(
+            ["sh", "-c", f"{fleet.program} up | cat"],
+            cwd=fleet.folder,
+            env=fleet.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            timeout=60,
+            check=True,
+        )
+        assert b" Ready in " in done.stdout
+        assert b"\x1b" not in done.stdout
+        assert fleet.status()["ready"]
+        print(f"\nqd up | cat returned after {time.monotonic() - began:.1f} s")
+
+
+def test_what_up_leaves_running_holds_no_descriptor_of_its_caller(deployed):
+    fleet = deployed
+    for pid in (fleet.control(), fleet.node(), *fleet.marked()):
+        targets = {os.readlink(f"/proc/{pid}/fd/{n}") for n in (0, 1, 2)}
+        assert all(t == "/dev/null" or str(fleet.home.root) in t or t.startswith("pipe:") for t in targets), (fleet.command(pid), targets)
