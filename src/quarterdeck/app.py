@@ -241,8 +241,9 @@ def _node_argv(home: Home) -> list[str]:
 
 
 def _store_failed(error: BaseException) -> None:
-    sys.stderr.write(f"the store cannot write: {error}\n")
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # our log lies on the same full disk
+        sys.stderr.write(f"the store cannot write: {error}\n")
+        sys.stderr.flush()
     os._exit(EXIT_STORE_FAILED)
 
 

@@ -34,22 +34,9 @@ BUGS = _bugs()
 def run(copy: Path, tests: list[str]) -> subprocess.CompletedProcess:
     """Run tests of this tree against the copy of the source; that a test fails is enough, Hypothesis need not find the smallest case."""
     (copy / "without_shrinking.py").write_text(WITHOUT_SHRINKING)
-    env = {**os.environ, "PYTHONPATH": str(copy), "HYPOTHESIS_STORAGE_DIRECTORY": str(copy / "hypothesis")}
-    argv = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-x",
-        "-q",
-        "--no-header",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "without_shrinking",
-        "--timeout",
-        "40",
-        *tests,
-    ]
+    env = {**os.environ, "PYTHONPATH": str(copy), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    plugins = [word for name in ("no:cacheprovider", "pytest_timeout", "without_shrinking") for word in ("-p", name)]
+    argv = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", *plugins, "--timeout", "40", *tests]
     return subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
 

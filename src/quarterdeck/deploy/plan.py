@@ -158,9 +158,13 @@ def _difference(workload: Workload, seen: WorkloadSeen | None) -> str:
         parts.append("restart asked")
     if seen.quarantined != workload.quarantined:
         parts.append(f"quarantined {sorted(seen.quarantined)} → {sorted(workload.quarantined)}")
-    text = ", ".join(parts) or "rollout settings changed"
-    because = [b for b in workload.because if b.split(" ")[0] in text]
-    return f"{text} ({'; '.join(because)})" if because else text
+    return ", ".join(_with_cause(part, workload.because) for part in parts) or "rollout settings changed"
+
+
+def _with_cause(part: str, because: tuple[str, ...]) -> str:
+    """`replicas 3 → 5 (human change 12, …)`: the Change that set what differs, in its own words."""
+    cause = next((text for text in because if text.partition(" ")[0] == part.partition(" ")[0] and "(" in text), "")
+    return f"{part} {cause[cause.index('(') :]}" if cause else part
 
 
 def _due(

@@ -2,7 +2,6 @@
 
 import http.client
 import os
-import shutil
 import socket
 import sqlite3
 import stat
@@ -10,8 +9,6 @@ import subprocess
 import time
 from contextlib import closing
 from urllib.parse import urlsplit
-
-import pytest
 
 from quarterdeck.bus.subjects import Sender, subject
 
@@ -128,15 +125,16 @@ def test_the_journal_verifies_offline_and_a_flipped_byte_is_found(deployed, tmp_
         source.backup(target)
     assert fleet.qd("journal", "verify", copy, "--head", head).code == 0
 
-    content = copy.read_bytes()
-    at = content.index(b"revision.apply")
-    copy.write_bytes(content[:at] + b"r" + b"E" + content[at + 2 :])
-    found = fleet.qd("journal", "verify", copy, "--head", head)
-    assert found.code == 1, found
-    assert "✘" in found.out
+    content, text = copy.read_bytes(), b"not open"  # the reason of the step that opened the link: kept in journal records alone
+    places = [n for n in range(len(content)) if content.startswith(text, n)]
+    assert places
+    for at in places:
+        copy.write_bytes(content[:at] + b"N" + content[at + 1 :])
+        found = fleet.qd("journal", "verify", copy, "--head", head)
+        assert found.code == 1, found
+        assert "✘" in found.out
 
 
-@pytest.mark.skipif(shutil.which("sh") is None, reason="the pipeline needs a shell")
 def test_up_into_a_pipe_returns_when_the_fleet_runs(make_fleet):
     with make_fleet("pipe") as fleet:
         began = time.monotonic()
