@@ -110,9 +110,9 @@ class Reconciler:
             self._group.create_task(self._worker(name))
 
     async def _worker(self, name: str) -> None:
-        event = self._awake[name]
+        event, me = self._awake[name], asyncio.current_task()
         failures = 0
-        while True:
+        while me is not None and not me.cancelling():  # a library below may have taken our cancellation for its own timeout
             event.clear()
             try:
                 look = await self.tick(name)
@@ -130,11 +130,13 @@ class Reconciler:
                 self.looks.pop(name, None)
                 return
             with contextlib.suppress(TimeoutError):  # time to look again without a wake-up
-                await asyncio.wait_for(event.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await event.wait()
 
     async def _tell(self, system: str, error: Exception) -> None:
         text = "".join(traceback.format_exception(error))
-        sys.stderr.write(text)
+        with contextlib.suppress(OSError):  # the log's disk is full: the journal or the next round tells
+            sys.stderr.write(text)
         entry = Entry(PLATFORM, "loop.error", system, repr(error), outcome="failed", evidence=text[-4000:], system=system)
         with contextlib.suppress(Transient):  # the store is away: the text is in the control plane's own log
             await self.store.write(lambda tx: journal.append(tx, entry))
@@ -212,7 +214,8 @@ class Reconciler:
         """Run one probe now and keep its result, whatever the plan thinks."""
         run = self.probers.get(probe.kind, self.engine.probe)
         try:
-            evidence = await asyncio.wait_for(run(desired, probe), STEP_DEADLINE)
+            async with asyncio.timeout(STEP_DEADLINE):
+                evidence = await run(desired, probe)
             found = self._condition(desired, probe.kind, probe, Finding("true", "Proven", evidence, evidence))
         except TimeoutError:
             text = f"no answer within {STEP_DEADLINE:g} s"
@@ -245,7 +248,8 @@ class Reconciler:
         try:
             await self.engine.preflight(desired.system, step)
             self.hook("inside", number, step)
-            evidence = await asyncio.wait_for(self.engine.perform(desired.system, step), STEP_DEADLINE)
+            async with asyncio.timeout(STEP_DEADLINE):
+                evidence = await self.engine.perform(desired.system, step)
             found = self._condition(desired, kind, step, Finding("true", "Performed", evidence, evidence))
         except TimeoutError:
             text = f"no answer within {STEP_DEADLINE:g} s"

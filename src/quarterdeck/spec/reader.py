@@ -20,7 +20,7 @@ from quarterdeck.spec.nodes import Node, duplicates, plain
 from quarterdeck.spec.problems import Finding, Problem, Source, shown
 
 MOST_BYTES: Final = 256 * 1024
-MOST_NODES: Final = 8_000
+MOST_NODES: Final = 5_000
 MOST_DEPTH: Final = 50
 MOST_ALIASES: Final = 100
 MOST_PROBLEMS: Final = 50

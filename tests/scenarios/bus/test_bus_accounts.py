@@ -275,7 +275,7 @@ def test_an_account_takes_as_many_connections_as_its_quota_and_visits_need(bus, 
     async def scenario():
         async with bus.admin() as admin:
             await admin.apply(system, rooms("a", replicas=2))
-            credentials = [bus.user(system, "a")[1] for _ in range(2 + accounts.SPARE_CONNECTIONS + 1)]
+            credentials = [bus.user(system, "a")[1] for _ in range(2 * 2 + accounts.SPARE_CONNECTIONS + 1)]
             taken = [await bus.enter(credential) for credential in credentials[:-1]]
             with pytest.raises(Transient, match="cannot be reached"):
                 await bus.enter(credentials[-1])

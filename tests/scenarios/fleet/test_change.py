@@ -2,6 +2,8 @@
 
 import time
 
+from quarterdeck.errors import Transient
+
 
 def change(fleet, *arguments):
     ran = fleet.qd(*arguments, "-o", "json")
@@ -74,13 +76,24 @@ def test_restart_replaces_every_replica_of_the_agent_and_no_other(deployed):
         load.more(5)
         began = time.monotonic()
         change(fleet, "restart", "core/worker", "--reason", "stale cache")
-        fleet.until(lambda: len(now := workers(fleet)) == 2 and not set(now.values()) & set(before.values()) and len(workers(fleet, "")) == 2)
+        fleet.until(
+            lambda: len(now := workers(fleet)) == 2 and not set(now.values()) & set(before.values()) and len(workers(fleet, "")) == 2
+        )
         took = time.monotonic() - began
         load.more(5)
     assert load.errors == []
     assert {n: r["pid"] for n, r in fleet.replicas(agent="edge/").items()} == {n: r["pid"] for n, r in others.items()}
     fleet.ready()
     print(f"\nrestarted one by one in {took:.2f} s, {len(load.done)} asks answered, none failed")
+
+
+def _answers(fleet, n):
+    """Who answers n asks; an empty set when one was lost."""
+    body = {"target": "core/worker", "verb": "version", "payload": None, "timeout": 3}
+    try:
+        return {fleet.client.post("/v1/ask", body)["from"] for _ in range(n)}
+    except Transient:
+        return set()
 
 
 def test_quarantine_keeps_the_process_without_traffic_and_release_brings_it_back(deployed):
@@ -91,10 +104,7 @@ def test_quarantine_keeps_the_process_without_traffic_and_release_brings_it_back
     kept = fleet.replicas(state="quarantined")["core/worker-1"]
     assert kept["pid"] == suspect
     assert fleet.alive(suspect)
-    asked = {
-        fleet.client.post("/v1/ask", {"target": "core/worker", "verb": "version", "payload": None, "timeout": 3})["from"] for _ in range(20)
-    }
-    assert asked == {"core/worker-0"}
+    fleet.until(lambda: _answers(fleet, 20) == {"core/worker-0"})  # an ask that was on its way to it when it was taken off may be lost
     assert "wrong answers" in fleet.qd("explain", "core/worker-1").out
     fleet.ready()
     change(fleet, "release", "core/worker-1", "--reason", "looked at")

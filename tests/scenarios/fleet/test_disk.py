@@ -81,7 +81,9 @@ def test_a_full_disk_refuses_writes_clearly_and_writes_come_back_with_the_room(s
     fleet.until(lambda: not fleet.status()["read_only"], within=BACK_WITHIN, what=fleet.logs)
     back = time.monotonic() - began
     assert fleet.qd("scale", "core/worker", "3", "--reason", "room again").code == 0
-    fleet.until(lambda: len(fleet.replicas(agent="core/worker")) == 3)
+    fleet.until(
+        lambda: len(fleet.replicas(agent="core/worker")) == 3, what=lambda: f"{fleet.status()} {fleet.journal()[-8:]} {fleet.logs()}"
+    )
     fleet.ready()
     assert fleet.qd("journal", "verify").code == 0
     assert {n: r["pid"] for n, r in fleet.replicas().items() if n in agents} == agents

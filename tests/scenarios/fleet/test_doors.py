@@ -1,7 +1,6 @@
 """Who may come in, and who may not: a second control plane, strangers on the port, agents from inside, a journal that was touched."""
 
 import http.client
-import os
 import socket
 import sqlite3
 import stat
@@ -156,5 +155,5 @@ def test_up_into_a_pipe_returns_when_the_fleet_runs(make_fleet):
 def test_what_up_leaves_running_holds_no_descriptor_of_its_caller(deployed):
     fleet = deployed
     for pid in (fleet.control(), fleet.node(), *fleet.marked()):
-        targets = {os.readlink(f"/proc/{pid}/fd/{n}") for n in (0, 1, 2)}
+        targets = {str(Path(f"/proc/{pid}/fd/{n}").readlink()) for n in (0, 1, 2)}
         assert all(t == "/dev/null" or str(fleet.home.root) in t or t.startswith("pipe:") for t in targets), (fleet.command(pid), targets)

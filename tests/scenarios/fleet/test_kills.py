@@ -117,7 +117,9 @@ def test_a_killed_node_leaves_no_orphan_and_everything_comes_back(deployed):
     assert fleet.control() == control
     fleet.ready()
     ready = time.monotonic() - since
-    print(f"\nnode: {len(below)} processes gone after {gone * 1000:.0f} ms, replicas ready after {took:.2f} s, all proven after {ready:.2f} s")
+    print(
+        f"\nnode: {len(below)} processes gone after {gone * 1000:.0f} ms, replicas ready after {took:.2f} s, all proven after {ready:.2f} s"
+    )
 
 
 def test_a_stopped_replica_is_found_to_hang_and_replaced(deployed):

@@ -77,7 +77,8 @@ class NodeClient:
         self._waiting[number] = answer
         try:
             self._writer.write(json.dumps({"id": number, "verb": verb, **fields}).encode() + b"\n")
-            return await asyncio.wait_for(answer, limit)
+            async with asyncio.timeout(limit):  # wait_for would lose a cancellation that comes together with the answer
+                return await answer
         except TimeoutError as error:
             raise Transient(f"the node did not answer {verb} within {limit:g} s") from error
         finally:

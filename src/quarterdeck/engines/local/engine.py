@@ -162,7 +162,8 @@ class LocalEngine:
 
     async def follow_watermarks(self) -> None:
         """Each second: how far every stream has come, into the inventory, so that a loss is noticed at the next start."""
-        while True:
+        me = asyncio.current_task()
+        while me is not None and not me.cancelling():  # the bus's library may take our cancellation for its own timeout
             await asyncio.sleep(1.0)
             with contextlib.suppress(Transient):  # the bus or the store is away: the next second tries again
                 await self._note_watermarks(await self._bus().streams())
@@ -176,9 +177,13 @@ class LocalEngine:
         if self._table is None or self._boot != self.node.boot:
             self._table = Table.from_json((await self.node.request("table_get"))["table"])
             self._boot = self.node.boot
-            if not self._epoch:
-                self._epoch = await self.store.write(meta.next_epoch)
         return self._table
+
+    async def _own_epoch(self) -> int:
+        """Taken at the first edit, not at the first look: a read-only store can look."""
+        if not self._epoch:
+            self._epoch = await self.store.write(meta.next_epoch)
+        return self._epoch
 
     async def _edit(self, change: Callable[[Table], Table]) -> str:
         async with self._editing:
@@ -188,8 +193,9 @@ class LocalEngine:
             new = self._with_credentials(edited)
             if new == old:
                 return "as it was"
-            generation = old.generation + 1 if old.epoch == self._epoch else 1
-            new = replace(new, epoch=max(self._epoch, old.epoch), generation=generation)
+            epoch = await self._own_epoch()
+            generation = old.generation + 1 if old.epoch >= epoch else 1
+            new = replace(new, epoch=max(epoch, old.epoch), generation=generation)
             await self.node.request("table", table=new.to_json())
             self._table = new
             return f"table {new.epoch}.{new.generation} acknowledged"

@@ -1,0 +1,76 @@
+"""G2: N replicas from asked for to answering, and what each costs in memory; against N Ray actors."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import measure
+
+from quarterdeck import linux
+
+
+def ours(fleet: measure.Fleet, count: int) -> dict[str, Any]:
+    """Scale from none to `count`, let each answer, measure, scale back."""
+    fleet.scale(0)
+    seconds = fleet.scale(count)
+    pids = {fleet.ask(f"pool/echo-{n}", timeout=5) for n in range(count)}
+    assert len(pids) == count, "every replica answers in its own process"
+    return {"seconds": seconds, "pss": measure.pss(pids)}
+
+
+def platform(fleet: measure.Fleet) -> float:
+    """PSS in MiB of everything of ours that is no replica."""
+    fleet.scale(0)
+    roots = {int((fleet.home.node / "lock").read_text()), fleet.client.get("/v1/version")["pid"]}
+    every = [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit()]
+    return sum(measure.pss(roots | {pid for pid in every for root in roots if linux.descends(pid, root)}))
+
+
+def sizes(fleet: measure.Fleet, peer: measure.Ray | str, count: int, rounds: int) -> dict[str, object]:
+    """One size, alternating."""
+    mine, theirs = [], []
+    for _ in range(rounds):
+        mine.append(ours(fleet, count))
+        if isinstance(peer, measure.Ray):
+            theirs.append(peer.call("create", count=count))
+    found: dict[str, object] = {
+        "replicas": count,
+        "rounds": rounds,
+        "ours_per_second": round(median(count / m["seconds"] for m in mine), 1),
+        "ours_pss_mib": round(mean(mean(m["pss"]) for m in mine), 2),
+    }
+    if theirs:
+        ratios = [b["seconds"] / a["seconds"] for a, b in zip(mine, theirs, strict=True)]
+        found["peer_per_second"] = round(median(count / t["seconds"] for t in theirs), 2)
+        found["peer_pss_mib"] = round(mean(mean(t["pss"]) for t in theirs), 2)
+        found["ratio"] = {"median": round(median(ratios), 1), "least": round(min(ratios), 1), "most": round(max(ratios), 1)}
+        found["peer_steady"] = measure.spread([t["seconds"] for t in theirs]) <= measure.STEADY
+    return found
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--counts", type=int, nargs="+", default=[50, 200])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--ray", type=Path)
+    parser.add_argument("--no-peer", action="store_true")
+    given = parser.parse_args(arguments)
+    with measure.fleet() as fleet:
+        if given.no_peer:
+            peer, found = "not asked for", [sizes(fleet, "", count, given.rounds) for count in given.counts]
+            base = 0.0
+        else:
+            with measure.ray(given.ray) as other:
+                found = [sizes(fleet, other, count, given.rounds) for count in given.counts]
+                peer, base = ("ray", other.base) if isinstance(other, measure.Ray) else (other, 0.0)
+        idle = platform(fleet)
+    what = "asked for to answering; PSS of each replica"
+    measure.report("G2", what=what, peer=peer, sizes=found, ours_base_pss_mib=round(idle, 1), peer_base_pss_mib=round(base, 1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""What the benchmarks share: a fleet of our own in a temporary home, Ray in its own environment, figures and their spread."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from quarterdeck.cli.client import Client
+from quarterdeck.clock import SystemClock
+from quarterdeck.model.home import Home
+
+HERE = Path(__file__).parent
+QD = Path(sys.executable).with_name("qd")
+RAY_ENVIRONMENT = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quarterdeck-bench" / "ray"
+STEADY = 0.30
+SPEC = """\
+apiVersion: quarterdeck.dev/v1alpha1
+kind: System
+metadata: {name: bench}
+spec:
+  clusters:
+    pool:
+      quota: {replicas: 600}
+      agents:
+        echo: {run: "echo:agent", replicas: 1, restart: {budget: 1000, within: 1s}}
+"""
+AGENT = '''\
+"""Answers with its pid."""
+
+import os
+
+from quarterdeck import Agent
+
+agent = Agent("echo")
+
+
+@agent.on("pid")
+def pid() -> int:
+    return os.getpid()
+'''
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """One agent `pool/echo` in a home of its own, reached through the command's own door."""
+
+    home: Home
+    client: Client
+
+    def qd(self, *arguments: str) -> None:
+        """Run the command; raises CalledProcessError."""
+        env = {**os.environ, "QUARTERDECK_HOME": str(self.home.root), "QUARTERDECK_PORT": "0"}
+        folder = self.home.root.parent / "project"
+        subprocess.run([QD, *arguments], cwd=folder, env=env, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def ask(self, target: str, timeout: float = 0.5) -> int:
+        """The pid that answers."""
+        body = {"target": target, "verb": "pid", "payload": None, "timeout": timeout}
+        return int(self.client.post("/v1/ask", body)["reply"])
+
+    def scale(self, count: int) -> float:
+        """Ask for that many replicas; gives the seconds until all of them are ready, or gone."""
+        began = time.perf_counter()
+        change = {"target": "pool/echo", "field": "replicas", "value": count, "reason": "benchmark"}
+        self.client.post("/v1/changes", change)
+        until(lambda: len(self.pids()) == count, within=120)
+        return time.perf_counter() - began
+
+    def pids(self) -> list[int]:
+        """Of the replicas that are ready."""
+        items = self.client.get("/v1/replicas")["items"]
+        return [r["pid"] for r in items if r["state"] == "ready" or (r["pid"] and r["state"] == "draining")]
+
+
+@contextmanager
+def fleet() -> Iterator[Fleet]:
+    """A deployed fleet, taken down at the end."""
+    with tempfile.TemporaryDirectory(prefix="qdb") as folder:
+        project = Path(folder) / "project"
+        project.mkdir()
+        (project / "quarterdeck.yaml").write_text(SPEC)
+        (project / "echo.py").write_text(AGENT)
+        home = Home(Path(folder) / "home")
+        ours = Fleet(home, Client(home, SystemClock()))
+        try:
+            ours.qd("up")
+            yield ours
+        finally:
+            ours.qd("down", "--yes")
+
+
+class Ray:
+    """Ray in its own environment, driven over a pipe: one JSON request a line, one answer a line."""
+
+    def __init__(self, python: Path, folder: str) -> None:
+        argv = [python, str(HERE / "ray_peer.py"), folder]
+        self._log = Path(folder, "peer.log").open("w")  # noqa: SIM115 closed with the peer
+        self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True)
+        self.base = self.call("base")["pss"]
+
+    def call(self, do: str, **more: object) -> dict[str, Any]:
+        """One request."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"do": do, **more}) + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if not answer:
+            message = f"the Ray peer ended: {Path(self._log.name).read_text()[-2000:]}"
+            raise RuntimeError(message)
+        return dict(json.loads(answer))
+
+    def close(self) -> None:
+        """End it and what it started."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(60)
+        self._log.close()
+
+
+@contextmanager
+def ray(python: Path | None) -> Iterator[Ray | str]:
+    """Ray, or why there is none."""
+    try:
+        found = python or _installed()
+    except (OSError, subprocess.CalledProcessError) as error:
+        yield f"not installable here: {error}"
+        return
+    with tempfile.TemporaryDirectory(prefix="ray") as folder:
+        peer = Ray(found, folder)
+        try:
+            yield peer
+        finally:
+            peer.close()
+
+
+def _installed() -> Path:
+    python = RAY_ENVIRONMENT / "bin" / "python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(RAY_ENVIRONMENT)], check=True, stdout=sys.stderr)
+        install = [python, "-m", "pip", "install", "-q", "-r", str(HERE / "requirements-ray.txt")]
+        subprocess.run(install, check=True, stdout=sys.stderr, timeout=600)
+    return python
+
+
+def until(holds: Callable[[], object], *, within: float) -> None:
+    """Look every few milliseconds; raises TimeoutError."""
+    deadline = time.perf_counter() + within
+    while not holds():
+        if time.perf_counter() > deadline:
+            message = f"not within {within:g} s"
+            raise TimeoutError(message)
+        time.sleep(0.005)
+
+
+def pss(pids: Iterable[int]) -> list[float]:
+    """Proportional set size of each process in MiB."""
+    texts = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids]
+    return [int(line.split()[1]) / 1024 for text in texts for line in text.splitlines() if line.startswith("Pss:")]
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value below which `share` of the values lie (nearest rank)."""
+    return sorted(values)[min(int(share * len(values)), len(values) - 1)]
+
+
+def spread(values: list[float]) -> float:
+    """(largest - smallest) / median."""
+    return (max(values) - min(values)) / median(values)
+
+
+def report(goal: str, **figures: object) -> None:
+    """Print the one JSON line."""
+    machine = {"cpus": os.cpu_count(), "load": [round(x, 2) for x in os.getloadavg()], "python": sys.version.split()[0]}
+    now = datetime.now(UTC).isoformat(timespec="seconds")  # noqa: TID251 a benchmark stands outside the product
+    print(json.dumps({"goal": goal, "at": now, **figures, "machine": machine}), flush=True)

@@ -1,0 +1,59 @@
+"""The benchmarks run and print one JSON line each; nothing is asserted about speed, and no peer is started."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).parents[3] / "bench"
+
+
+def line(name, *arguments):
+    ran = subprocess.run([sys.executable, BENCH / "run.py", name, *arguments], capture_output=True, text=True, check=False, timeout=100)
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    (only,) = ran.stdout.splitlines()
+    return json.loads(only)
+
+
+def test_decisions_and_help():
+    found = line("g12", "--rounds", "2", "--ups", "0")
+    assert found["goal"] == "G12"
+    assert found["compose_and_plan"]["empty_ms"] > 0
+    assert found["compose_and_plan"]["converged_ms"] > 0
+    assert found["help_ms"] > 0
+    assert len(found["machine"]["load"]) == 3
+
+
+def test_kill_to_answering():
+    found = line("g3", "--count", "2", "--rounds", "1", "--no-peer")
+    assert found["kills"] == 2
+    assert 0 < found["ours_ms"]["p50"] <= found["ours_ms"]["max"]
+    assert found["peer"] == "not asked for"
+
+
+def test_deploy_rate_and_memory():
+    (size,) = line("g2", "--counts", "3", "--rounds", "1", "--no-peer")["sizes"]
+    assert size["replicas"] == 3
+    assert size["ours_per_second"] > 0
+    assert 1 < size["ours_pss_mib"] < 100
+
+
+def test_every_benchmark_has_a_smoke_test_and_a_line_in_its_readme():
+    names = {p.stem.removeprefix("bench_") for p in BENCH.glob("bench_*.py")}
+    text = Path(__file__).read_text()
+    assert names
+    assert all(f'line("{name}"' in text for name in names)
+    assert all(f"`bench_{name}.py`" in (BENCH / "README.md").read_text() for name in names)
+
+
+def test_an_unknown_benchmark_is_refused():
+    ran = subprocess.run([sys.executable, BENCH / "run.py", "g99"], capture_output=True, text=True, check=False)
+    assert ran.returncode == 2
+    assert "g99" in ran.stderr
+
+
+@pytest.mark.parametrize("module", ["ray_peer", "measure"])
+def test_what_benchmarks_share_compiles(module):
+    compile((BENCH / f"{module}.py").read_text(), module, "exec")
