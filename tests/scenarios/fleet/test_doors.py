@@ -7,6 +7,7 @@ import stat
 import subprocess
 import time
 from contextlib import closing
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from quarterdeck.bus.subjects import Sender, subject
