@@ -21,7 +21,7 @@ from quarterdeck.errors import QuarterdeckError, Transient
 from quarterdeck.model.desired import Desired
 from quarterdeck.model.records import PLATFORM, Condition, Entry, Outcome, Status
 from quarterdeck.model.steps import Plan, Probe, Step
-from quarterdeck.model.world import World
+from quarterdeck.model.world import Happening, World
 from quarterdeck.store import conditions as condition_rows
 from quarterdeck.store import journal
 from quarterdeck.store.store import Store
@@ -36,6 +36,8 @@ STEP_DEADLINE = 30.0
 """Seconds one step may take; a step past it is unknown and will be planned again from what is observed."""
 RETRY_AFTER = 1.0
 """Seconds before the next look when a step did not come out done; an event of the engine comes first."""
+MOST_UNTOLD = 10_000
+"""Happenings kept in memory while the store cannot write: as many as the node keeps."""
 
 
 def no_hook(moment: str, number: int, step: Step) -> None:
@@ -96,11 +98,20 @@ class Reconciler:
             self._group = group
             for name in list(self._awake):
                 group.create_task(self._worker(name))
+            untold: tuple[Happening, ...] = ()
             while True:
                 happened = await self.engine.changed()
                 for name in {h.system for h in happened if h.system} or set(self._awake):
                     self.wake(name)
-                await self.witness(happened)
+                untold = await self._write_down((*untold, *happened)[-MOST_UNTOLD:])
+
+    async def _write_down(self, happened: tuple[Happening, ...]) -> tuple[Happening, ...]:
+        """Have it journalled; gives back what could not be, because the store is read-only: it is told with what happens next."""
+        try:
+            await self.witness(happened)
+        except Transient:
+            return happened
+        return ()
 
     def wake(self, name: str) -> None:
         """Look at a system soon; a worker is born with its first wake-up."""

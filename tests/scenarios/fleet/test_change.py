@@ -2,7 +2,10 @@
 
 import time
 
+from quarterdeck.clock import SystemClock
 from quarterdeck.errors import Transient
+
+CLOCK = SystemClock()
 
 
 def change(fleet, *arguments):
@@ -52,13 +55,13 @@ def test_scale_up_and_down_with_a_reason_is_explained_and_journalled(deployed):
 
 def test_a_change_with_an_end_expires_by_itself(deployed):
     fleet = deployed
-    end = time.time() + 4
+    end = CLOCK.now() + 4
     made = fleet.client.post(
         "/v1/changes", {"target": "core/worker", "field": "replicas", "value": 3, "reason": "for a moment", "until": end}
     )
     counted(fleet, 3)
     counted(fleet, 2)
-    late = time.time() - end
+    late = CLOCK.now() - end
     assert late > -0.5
     fleet.until(lambda: made["id"] not in live(fleet))
     assert fleet.journal("change.expire", "core/worker")

@@ -1,6 +1,7 @@
 """A disk that fills up under a running fleet: reads, agents and the way down go on, writes are refused, and come back with the room."""
 
 import os
+import signal
 import subprocess
 import time
 
@@ -76,6 +77,12 @@ def test_a_full_disk_refuses_writes_clearly_and_writes_come_back_with_the_room(s
     assert fleet.ask("edge/front", "through") == "one"
     assert {n: r["pid"] for n, r in fleet.replicas().items()} == agents
 
+    control, victim = fleet.control(), agents.pop("core/worker-1")
+    os.kill(victim, signal.SIGKILL)
+    fleet.until(lambda: fleet.replicas().get("core/worker-1", {}).get("pid") not in (None, victim), what=lambda: fleet.items("replicas"))
+    assert fleet.control() == control
+    assert fleet.status()["read_only"]
+
     ballast.unlink()
     began = time.monotonic()
     fleet.until(lambda: not fleet.status()["read_only"], within=BACK_WITHIN, what=fleet.logs)
@@ -86,6 +93,7 @@ def test_a_full_disk_refuses_writes_clearly_and_writes_come_back_with_the_room(s
     )
     fleet.ready()
     assert fleet.qd("journal", "verify").code == 0
+    assert victim in [record["evidence"]["pid"] for record in fleet.journal("replica.exited", "core/worker-1")]
     assert {n: r["pid"] for n, r in fleet.replicas().items() if n in agents} == agents
     print(f"\nfull disk: refused with 507 after {told:.1f} s, writable {back:.1f} s after room was made")
 
