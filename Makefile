@@ -31,6 +31,6 @@ clean:                    ## forget the environment
 .venv/ready: pyproject.toml requirements.lock requirements-uv.txt
 	@command -v $(PYTHON) >/dev/null || { echo "Quarterdeck needs Python 3.11: set PYTHON=/path/to/python3.11"; exit 1; }
 	@test -x $(BIN)/uv || { $(PYTHON) -m venv .venv && $(BIN)/python -m pip install -q --require-hashes -r requirements-uv.txt; }
-	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@

@@ -170,7 +170,7 @@ def disturbed(make_fleet, at):
 
 def test_the_control_plane_killed_at_a_step_of_a_first_deployment_comes_to_the_same_end(undisturbed, make_fleet):
     every = bool(os.environ.get("QUARTERDECK_EVERY_STEP"))
-    moments = [f"{n}:{m}" for n in range(1, 40) for m in ("before", "inside", "after")] if every else STEPS
+    moments = [f"{n}:{m}" for n in range(1, 30) for m in ("before", "inside", "after")] if every else STEPS
     with ThreadPoolExecutor(2) as pool:
         for at, (died, state, seconds) in zip(moments, pool.map(lambda at: disturbed(make_fleet, at), moments), strict=True):
             assert died or every, f"{at} was never reached"
