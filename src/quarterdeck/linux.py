@@ -146,3 +146,9 @@ def kill(pid: int, sig: int = signal.SIGKILL) -> None:
     """Signal a process; one that is already gone is what was wanted."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, sig)
+
+
+def signal_pidfd(pidfd: int, sig: int) -> None:
+    """Signal a process by its descriptor; one that has ended and was reaped meanwhile is what was wanted of a kill."""
+    with contextlib.suppress(ProcessLookupError):  # its cgroup was killed first, or it ended by itself
+        signal.pidfd_send_signal(pidfd, sig)

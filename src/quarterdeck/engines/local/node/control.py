@@ -127,7 +127,7 @@ class Control:
 
     def _end(self) -> None:
         if self._now is not None and linux.stat(self._now.pid)[0] not in ("", "Z"):
-            signal.pidfd_send_signal(self._now.pidfd, signal.SIGKILL)
+            linux.signal_pidfd(self._now.pidfd, signal.SIGKILL)
         self._detach()
 
     async def _revive(self) -> None:

@@ -222,7 +222,7 @@ class Process:
         if self._groups is not None:
             self._groups.kill(self.identity.group)
         if self._pidfd >= 0:
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            linux.signal_pidfd(self._pidfd, signal.SIGKILL)
 
     async def dump(self) -> str:
         """The stacks of all its threads, as it writes them itself on SIGUSR2."""
@@ -231,7 +231,7 @@ class Process:
         if linux.stat(self.pid)[0] in ("T", "t"):
             return "the process is stopped (SIGSTOP or a debugger): it cannot write its stacks"
         before = os.fstat(self._equipment.dump).st_size
-        signal.pidfd_send_signal(self._pidfd, signal.SIGUSR2)
+        linux.signal_pidfd(self._pidfd, signal.SIGUSR2)
         await asyncio.sleep(_DUMP_WITHIN)
         if self._equipment.dump < 0:
             return "ended meanwhile"
