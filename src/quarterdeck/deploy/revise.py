@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from quarterdeck.errors import UserError
@@ -17,6 +16,7 @@ from quarterdeck.spec.load import Loaded
 from quarterdeck.spec.secrets import resolve
 from quarterdeck.spec.system import AgentSpec
 from quarterdeck.store import closure, code
+from quarterdeck.store.files import write_synced
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +71,12 @@ def _keep_secret(home: Home, value: str) -> str:
     home.secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
     salt = home.secrets / "salt"
     if not salt.exists():
-        _write(salt, os.urandom(32))
+        write_synced(salt, os.urandom(32), mode=0o600)
     name = hashlib.blake2b(value.encode(), key=salt.read_bytes(), digest_size=16).hexdigest()
     path = home.secrets / name
     if not path.exists():
-        _write(path, value.encode())
+        write_synced(path, value.encode(), mode=0o600)
     return str(path)
-
-
-def _write(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _pairs(items: list[list[str]]) -> tuple[tuple[str, str], ...]:
