@@ -9,7 +9,7 @@ from typing import Any
 from quarterdeck.clock import iso
 from quarterdeck.deploy.converged import staffing
 from quarterdeck.deploy.evidence import DEEP, PROOFS
-from quarterdeck.deploy.phases import failure, phases
+from quarterdeck.deploy.phases import PhaseView, failure, phases
 from quarterdeck.deploy.readiness import readiness
 from quarterdeck.deploy.reconcile import Look
 from quarterdeck.model.records import Condition
@@ -28,8 +28,8 @@ def status(look: Look, now: float, *, engine: str, weakenings: tuple[str, ...]) 
     counts = [staffing(w, world.workload(w.name)) for w in desired.workloads]
     score = readiness(desired, conditions, now)
     stages = _phases(look)
-    timed = all(stage["seconds"] is not None for stage in stages)
-    ready = timed and (look.plan.ready or (_served(look) and found is None))
+    complete = all(stage["status"] == "done" for stage in stages)
+    ready = complete and (look.plan.ready or (_served(look) and found is None))
     return {
         "apiVersion": API,
         "kind": "Status",
@@ -62,7 +62,14 @@ def _served(look: Look) -> bool:
 
 def _phases(look: Look) -> list[Json]:
     views = phases(look.desired, look.world, look.conditions)
-    return [{"name": v.name, "status": v.status, "seconds": seconds(look, v.name), "message": v.message} for v in views]
+    return [_stage(v, seconds(look, v.name)) for v in views]
+
+
+def _stage(view: PhaseView, took: float | None) -> Json:
+    """A phase is told as done once the loop has written that down, with the time it took: never one without the other."""
+    done = view.status == "done"
+    status = "running" if done and took is None else view.status
+    return {"name": view.name, "status": status, "seconds": took if done else None, "message": view.message}
 
 
 def seconds(look: Look, phase: str) -> float | None:
