@@ -11,7 +11,7 @@ down: .venv/ready         ## stop everything that `make up` started
 	@$(BIN)/qd down --yes
 
 test: .venv/ready         ## everything that must hold, on a fresh machine, with nothing else to set up
-	@$(BIN)/python -m pytest tests
+	@$(BIN)/python -m pytest tests -n 2 --dist loadfile
 
 check: .venv/ready        ## style, types, layers
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache

@@ -79,7 +79,7 @@ def test_a_key_that_cannot_be_written_is_not_used(tmp_path, monkeypatch):
     assert not (tmp_path / "keys" / "operator.seed").exists()
 
 
-@pytest.mark.parametrize("content", ["", "SAAA", SEED[:-1], "garbage\x00"])
+@pytest.mark.parametrize("content", ["", "SAAA", SEED[:-1], "garbage\x00"], ids=["empty", "short", "one letter less", "no text"])
 def test_a_damaged_key_is_refused_and_left_alone(tmp_path, content):
     keys = Keys(tmp_path)
     path = tmp_path / "account-s.a.seed"
