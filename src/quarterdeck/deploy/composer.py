@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from functools import lru_cache
+
+from sqlalchemy import Connection
 
 from quarterdeck.clock import Clock
 from quarterdeck.deploy import revise
@@ -14,6 +17,15 @@ from quarterdeck.spec.load import reread
 from quarterdeck.spec.system import SystemSpec
 from quarterdeck.store import changes, revisions, systems
 from quarterdeck.store.store import Store
+from quarterdeck.store.systems import System
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A composed whole; it holds until the system's index moves or a Change expires (epoch seconds)."""
+
+    desired: Desired
+    until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +34,26 @@ class Composer:
 
     store: Store
     clock: Clock
+    _kept: dict[str, Kept] = field(default_factory=dict)
 
     def __call__(self, system: str) -> Desired | None:
         """The desired whole as of now; None when the system is gone."""
+        now = self.clock.now()
         with self.store.read() as conn:
-            revision = revisions.current(conn, system)
-            if revision is None:
+            row = systems.find(conn, system)
+            if row is None:
+                self._kept.pop(system, None)
                 return None
-            row = systems.get(conn, system)
-            since = _introduced(revision, revisions.history(conn, system))
-            live = changes.live(conn, system, self.clock.now())
-        return compose(
+            kept = self._kept.get(system)
+            if kept is None or kept.desired.index != row.index or now >= kept.until:
+                kept = self._kept[system] = self._composed(conn, row, now)
+        return kept.desired
+
+    def _composed(self, conn: Connection, row: System, now: float) -> Kept:
+        revision = revisions.get(conn, row.name, row.revision)
+        since = _introduced(revision, revisions.history(conn, row.name))
+        live = changes.live(conn, row.name, now)
+        desired = compose(
             kept_spec(revision.spec),
             revision=revision.number,
             generation=row.generation,
@@ -40,8 +61,9 @@ class Composer:
             templates=revise.templates_of(revision.templates),
             revisions=since,
             changes=live,
-            now=self.clock.now(),
+            now=now,
         )
+        return Kept(desired, min((c.until for c in live if c.until is not None), default=math.inf))
 
 
 @lru_cache(maxsize=64)

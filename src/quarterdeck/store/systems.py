@@ -31,13 +31,19 @@ def systems(connection: Connection) -> list[System]:
     return [_system(row) for row in rows.many(connection, tables.systems, query)]
 
 
+def find(connection: Connection, name: str) -> System | None:
+    """One; None when there is none, or when it was removed."""
+    row = row_of(connection, name)
+    return None if row is None or row["removed"] is not None else _system(row)
+
+
 def get(connection: Connection, name: str) -> System:
     """One; raises NotFound when there is none, or when it was removed."""
-    row = row_of(connection, name)
-    if row is None or row["removed"] is not None:
+    found = find(connection, name)
+    if found is None:
         msg = f"there is no system {name!r}"
         raise NotFound(msg, hint=f"systems: {', '.join(one.name for one in systems(connection)) or 'none yet, start with qd up'}")
-    return _system(row)
+    return found
 
 
 def remove(tx: Writing, system: str, actor: Actor, reason: str) -> Record:
