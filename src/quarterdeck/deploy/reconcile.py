@@ -36,6 +36,8 @@ STEP_DEADLINE = 30.0
 """Seconds one step may take; a step past it is unknown and will be planned again from what is observed."""
 RETRY_AFTER = 1.0
 """Seconds before the next look when a step did not come out done; an event of the engine comes first."""
+APART = 0.03
+"""Seconds from one look to the next that an event asks for; healing is the engine's own and does not wait for us."""
 MOST_UNTOLD = 10_000
 """Happenings kept in memory while the store cannot write: as many as the node keeps."""
 
@@ -125,6 +127,7 @@ class Reconciler:
         failures = 0
         while me is not None and not me.cancelling():  # a library below may have taken our cancellation for its own timeout
             event.clear()
+            began = self.clock.monotonic()
             try:
                 look = await self.tick(name)
                 failures = 0
@@ -143,6 +146,7 @@ class Reconciler:
             with contextlib.suppress(TimeoutError):  # time to look again without a wake-up
                 async with asyncio.timeout(pause):
                     await event.wait()
+                    await asyncio.sleep(began + APART - self.clock.monotonic())  # one look for all that happens meanwhile
 
     async def _tell(self, system: str, error: Exception) -> None:
         text = "".join(traceback.format_exception(error))
