@@ -65,11 +65,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """A cluster's limits on this machine, and the links that leave it (kept here so that they are known before there are replicas)."""
+    """A cluster's limits on this machine, the links that leave it and its agents: known here before there are replicas."""
 
     system: str
     namespace: Namespace
     links: tuple[Link, ...] = ()
+    agents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +99,14 @@ class Table:
             epoch=int(data["epoch"]),
             generation=int(data["generation"]),
             services=tuple(Service(**{**s, "argv": tuple(s["argv"])}) for s in data["services"]),
-            rooms=tuple(Room(r["system"], _namespace(r["namespace"]), tuple(link_from_json(k) for k in r["links"])) for r in data["rooms"]),
+            rooms=tuple(_room(r) for r in data["rooms"]),
             rows=tuple(_row(r) for r in data["rows"]),
         )
+
+
+def _room(data: dict) -> Room:  # type: ignore[type-arg]
+    links = tuple(link_from_json(link) for link in data["links"])
+    return Room(data["system"], _namespace(data["namespace"]), links, tuple(data["agents"]))
 
 
 def _namespace(data: dict) -> Namespace:  # type: ignore[type-arg]

@@ -125,10 +125,11 @@ class LocalEngine:
         return await proofs.ask(self._bus(), self.clock, proofs.Question(system, target, verb, payload, within))
 
     async def upkeep(self, desired: Desired) -> None:
-        """Credentials: for the next incarnations, and again at half life."""
+        """Credentials: for the next incarnations, and again at half life. While replicas start, minting spares would only slow them."""
         table = await self._current()
-        if self._with_credentials(table) != table:
-            await self._edit(lambda t: t)
+        spare = tables.SPARE if observe.settled(self._seen, table) else 0
+        if self._with_credentials(table, spare) != table:
+            await self._edit(lambda t: t, spare)
 
     async def code_in_use(self) -> frozenset[str]:
         """What the node names, and what its table asks for: a workload keeps the tree it was accepted with while only others change."""
@@ -185,12 +186,12 @@ class LocalEngine:
             self._epoch = await self.store.write(meta.next_epoch)
         return self._epoch
 
-    async def _edit(self, change: Callable[[Table], Table]) -> str:
+    async def _edit(self, change: Callable[[Table], Table], spare: int = 0) -> str:
         async with self._editing:
             old = await self._current()
             edited = change(old)
             self._seen = await self.node.request("observe")
-            new = self._with_credentials(edited)
+            new = self._with_credentials(edited, spare)
             if new == old:
                 return "as it was"
             epoch = await self._own_epoch()
@@ -200,19 +201,13 @@ class LocalEngine:
             self._table = new
             return f"table {new.epoch}.{new.generation} acknowledged"
 
-    def _with_credentials(self, table: Table) -> Table:
+    def _with_credentials(self, table: Table, spare: int) -> Table:
         now = self.clock.now()
 
         def fresh(c: Credential) -> bool:
             return c.expires - now > self.credential_ttl / 2
 
-        return tables.with_credentials(table, self._incarnations, self._mint, fresh)
-
-    def _incarnations(self, row: Row, n: int) -> tuple[tuple[int, ...], int]:
-        """The living incarnations of a slot and the next one, as the node counts them."""
-        seen = next((r for r in self._seen["rows"] if (r["system"], r["name"]) == (row.system, row.name)), None)
-        living = tuple(r["incarnation"] for r in seen["replicas"] if r["slot"] == n and r["pid"] is not None) if seen else ()
-        return living, self._seen["incarnations"].get(f"{row.system}/{row.name}-{n}", 0) + 1
+        return tables.with_credentials(table, observe.incarnations(self._seen), self._mint, fresh, spare=spare)
 
     def _mint(self, row: Row, n: int, incarnation: int) -> Credential:
         now = self.clock.now()
@@ -256,8 +251,8 @@ class LocalEngine:
         return observe.bus_of(system, seen, in_force, lost[0] if lost else "")
 
     async def _ensure_account(self, system: str, step: EnsureAccount) -> str:
-        table = await self._current()
-        pushed = await self._apply_accounts(system, table)
+        await self._edit(lambda t: tables.with_agents(t, system, step.target, step.agents))
+        pushed = await self._apply_accounts(system, await self._current())
         made = self._inventory(system)
         account = account_name(system, step.target)
         for agent in step.agents:

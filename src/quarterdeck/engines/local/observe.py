@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 from quarterdeck.bus import accounts, claims
@@ -22,6 +24,24 @@ def workloads(seen: Json, system: str, table: Table) -> tuple[WorkloadSeen, ...]
     told = {row["name"]: row for row in seen["rows"] if row["system"] == system}
     held = {row.name: row for row in table.rows if row.system == system}
     return tuple(_workload(name, told.get(name, NOT_LISTED), held.get(name)) for name in {**held, **told})
+
+
+def settled(seen: Json, table: Table) -> bool:
+    """Whether every slot that should work has its replica and none is on its way up."""
+    told = {(row["system"], row["name"]): {r["slot"]: r["state"] for r in row["replicas"]} for row in seen["rows"]}
+    wanted = ((told.get((row.system, row.name), {}), slot.n) for row in table.rows for slot in row.slots if slot.n not in row.quarantined)
+    return all(states.get(n, "starting") != "starting" for states, n in wanted)
+
+
+def incarnations(seen: Json) -> Callable[[Row, int], tuple[tuple[int, ...], int]]:
+    """For slot n of a row: its living incarnations and the next one, as the node counts them."""
+    living: defaultdict[tuple[str, str, int], tuple[int, ...]] = defaultdict(tuple)
+    for row in seen["rows"]:
+        for r in row["replicas"]:
+            if r["incarnation"]:  # 0: a slot without a process; one that is being forked counts, though it has no pid yet
+                living[row["system"], row["name"], r["slot"]] += (r["incarnation"],)
+    last = seen["incarnations"]
+    return lambda row, n: (living[row.system, row.name, n], last.get(f"{row.system}/{row.name}-{n}", 0) + 1)
 
 
 def _workload(name: str, told: Json, held: Row | None) -> WorkloadSeen:

@@ -12,8 +12,8 @@ Mint = Callable[[Row, int, int], Credential]
 """A credential for slot n, incarnation i, of a row."""
 Known = Callable[[Row, int], tuple[tuple[int, ...], int]]
 """The living incarnations of slot n of a row, and the next one."""
-SPARE = 6
-"""Incarnations ahead of the next one that a slot holds credentials for, so that the node can restart it while we are away."""
+SPARE = 7
+"""Incarnations to come that a slot holds credentials for, so that the node can restart it while we are away."""
 
 
 def with_service(table: Table, service: Service) -> Table:
@@ -25,7 +25,7 @@ def with_service(table: Table, service: Service) -> Table:
 def with_room(table: Table, system: str, namespace: Namespace) -> Table:
     """The table with a cluster's room added or its quota replaced."""
     old = room(table, system, namespace.cluster)
-    new = Room(system, namespace, old.links if old else ())
+    new = replace(old, namespace=namespace) if old else Room(system, namespace)
     return replace(table, rooms=(*(r for r in table.rooms if r is not old), new))
 
 
@@ -45,6 +45,16 @@ def with_link(table: Table, system: str, link: Link, *, closed: bool = False) ->
     return replace(changed, rows=rows)
 
 
+def with_agents(table: Table, system: str, cluster: str, agents: tuple[str, ...]) -> Table:
+    """The table with the agents of a cluster named, who may talk to each other; who may do otherwise than before gets new credentials."""
+    old = room(table, system, cluster)
+    if old is None or old.agents == agents:
+        return table
+    rooms = tuple(replace(r, agents=agents) if r is old else r for r in table.rooms)
+    rows = tuple(replace(r, peers=agents) if (r.system, r.cluster) == (system, cluster) else r for r in table.rows)
+    return without_credentials(replace(table, rooms=rooms, rows=rows), system, [cluster])
+
+
 def with_workload(table: Table, system: str, workload: Workload, bus_url: str) -> Table:
     """The table with a workload's row added or replaced; kept slots keep their credentials, new ones have none yet."""
     old = row(table, system, workload.name)
@@ -62,15 +72,15 @@ def with_workload(table: Table, system: str, workload: Workload, bus_url: str) -
         restart=workload.restart,
         bus_url=bus_url,
         links=source.links if source else (),
+        peers=source.agents if source else (),
     )
-    return _with_peers(replace(table, rows=(*(r for r in table.rows if r is not old), new)), system, workload.cluster)
+    return replace(table, rows=(*(r for r in table.rows if r is not old), new))
 
 
 def without_workload(table: Table, system: str, name: str) -> Table:
     """The table without a workload's row."""
     gone = row(table, system, name)
-    cluster = name.partition("/")[0]
-    return _with_peers(replace(table, rows=tuple(r for r in table.rows if r is not gone)), system, cluster)
+    return replace(table, rows=tuple(r for r in table.rows if r is not gone))
 
 
 def without_system(table: Table, system: str) -> Table:
@@ -79,18 +89,21 @@ def without_system(table: Table, system: str) -> Table:
     return replace(table, rooms=rooms, rows=tuple(r for r in table.rows if r.system != system))
 
 
-def with_credentials(table: Table, known: Known, mint: Mint, fresh: Callable[[Credential], bool]) -> Table:
-    """The table with every slot holding credentials for its living incarnations and the next ones.
+def with_credentials(table: Table, known: Known, mint: Mint, fresh: Callable[[Credential], bool], *, spare: int) -> Table:
+    """The table with every slot holding credentials for its living incarnations, else the next one, and for `spare` to come.
 
-    `known(row, n)` gives (living incarnations, the next one) as the node counts; a credential that is `fresh` is kept.
+    `known(row, n)` gives (living incarnations, the next one) as the node counts; a credential that is `fresh` is kept. A slot is
+    left alone until fewer than half of its spares are there.
     """
 
     def renewed(r: Row, slot: Slot) -> Slot:
         living, upcoming = known(r, slot.n)
-        wanted = sorted({*living, *range(upcoming, upcoming + 1 + SPARE)})
         kept = {c.incarnation: c for c in slot.credentials if fresh(c)}
-        enough = all(i in kept for i in wanted[: len(living) + 1 + SPARE // 2])
-        return slot if enough else Slot(slot.n, tuple(kept.get(i) or mint(r, slot.n, i) for i in wanted))
+        now = set(living) or {upcoming}
+        if kept.keys() >= now | set(range(upcoming, upcoming + spare // 2)):
+            return slot
+        wanted = now | set(range(upcoming, upcoming + spare)) | {i for i in kept if i >= upcoming}
+        return Slot(slot.n, tuple(kept.get(i) or mint(r, slot.n, i) for i in sorted(wanted)))
 
     return replace(table, rows=tuple(replace(r, slots=tuple(renewed(r, s) for s in r.slots)) for r in table.rows))
 
@@ -127,12 +140,3 @@ def namespaces(table: Table, system: str) -> tuple[Namespace, ...]:
 def _linked(old: Room, link: Link, *, closed: bool) -> Room:
     others = tuple(k for k in old.links if k.target != link.target)
     return replace(old, links=others if closed else (*others, link))
-
-
-def _with_peers(table: Table, system: str, cluster: str) -> Table:
-    """Agents of one cluster may talk to each other: every row of it names them all."""
-    peers = tuple(sorted(r.agent for r in table.rows if (r.system, r.cluster) == (system, cluster)))
-    mine = tuple(replace(r, peers=peers) if (r.system, r.cluster) == (system, cluster) else r for r in table.rows)
-    changed = any(r.peers != peers for r in table.rows if (r.system, r.cluster) == (system, cluster))
-    grown = replace(table, rows=mine)
-    return without_credentials(grown, system, [cluster]) if changed else grown
