@@ -10,7 +10,8 @@ so a decision that was carried out only in part, or lost, is made again. What it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -160,7 +161,9 @@ class _View:
         self.seen = seen
         self.now = now
 
-    def after(self, orders: Iterable[Order]) -> _View:
+    def after(self, orders: list[Order]) -> _View:
+        if not orders:
+            return self
         live = {process.key: process for process in self.seen.live}
         for order in orders:
             match order:
@@ -207,12 +210,19 @@ class _View:
     def serving(self) -> frozenset[int]:
         return frozenset(p.n for p in self.seen.live if p.serving and p.n in self.working)
 
+    @cached_property
+    def by_slot(self) -> Mapping[int, list[Live]]:
+        slots: defaultdict[int, list[Live]] = defaultdict(list)
+        for process in self.seen.live:
+            slots[process.n].append(process)
+        return slots
+
     def standing(self, n: int) -> tuple[Live, ...]:
-        return tuple(p for p in self.seen.live if p.n == n and p.standing)
+        return tuple(p for p in self.by_slot.get(n, ()) if p.standing)
 
     def dying(self, n: int) -> bool:
         """Whether a process of the slot is being killed: how that counts is known only when it is gone, so a successor waits for it."""
-        return any(p.n == n and p.killed and p.drain_until is None for p in self.seen.live)
+        return any(p.killed and p.drain_until is None for p in self.by_slot.get(n, ()))
 
     def fresh(self, process: Live) -> bool:
         return process.template == self.row.template.digest and process.started >= self.row.restart_before
@@ -225,8 +235,11 @@ class _View:
         return may_start_at(self.seen.memory.get(n, FRESH), self.row.restart) <= self.now and self.credentialed(n)
 
     def credentialed(self, n: int) -> bool:
-        slot = next(slot for slot in self.row.slots if slot.n == n)
-        return not self.row.bus_url or any(c.incarnation == self.seen.next_incarnation[n] for c in slot.credentials)
+        return not self.row.bus_url or self.seen.next_incarnation[n] in self._credentials[n]
+
+    @cached_property
+    def _credentials(self) -> dict[int, set[int]]:
+        return {slot.n: {c.incarnation for c in slot.credentials} for slot in self.row.slots}
 
 
 def _stop(view: _View) -> Stop | None:

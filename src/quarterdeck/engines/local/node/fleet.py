@@ -44,6 +44,7 @@ class Workload:
     last: dict[int, Exit] = field(default_factory=dict)
     restarts: Counter[int] = field(default_factory=Counter)
     timer: asyncio.TimerHandle | None = None
+    soon: asyncio.Handle | None = None
     looking: bool = False
 
     @property
@@ -153,7 +154,7 @@ class Fleet(Listener):
         """Decide and act; an order that changes the picture at once (a failed start) makes it look again."""
         if workload.looking:
             return
-        workload.looking = True
+        workload.looking, workload.soon = True, None
         try:
             decision = decide(workload.row, self._seen(workload), self._place.clock.monotonic())
             self._start(workload, [order for order in decision.orders if isinstance(order, Start)])
@@ -167,6 +168,11 @@ class Fleet(Listener):
         workload.timer = None if wait is None else self._loop.call_later(max(wait, 0.0), self._look, workload)
         if not workload.row.slots and not workload.processes:
             self.workloads.pop(workload.name, None)
+
+    def _look_soon(self, workload: Workload) -> None:
+        """Once for everything that is heard in this round of the loop."""
+        if workload.soon is None:
+            workload.soon = self._loop.call_soon(self._look, workload)
 
     def _seen(self, workload: Workload) -> Seen:
         row = workload.row
@@ -247,7 +253,7 @@ class Fleet(Listener):
         workload.memory[process.identity.n] = slots.ready(workload.memory.get(process.identity.n, slots.FRESH))
         ms = round((self._place.clock.monotonic() - process.began) * 1000, 2)
         self._event("replica.ready", process.identity.slot, pid=process.pid, incarnation=process.identity.incarnation, ms=ms)
-        self._look(workload)
+        self._look_soon(workload)
 
     def is_refused(self, process: Process, failed: dict[str, Any]) -> None:
         """Its code cannot be imported, or its fork server ended."""
@@ -262,7 +268,7 @@ class Fleet(Listener):
             self._mourn(workload, process, reason)
         else:
             self._failed(workload, identity.n, reason)
-        self._loop.call_soon(self._look, workload)
+        self._look_soon(workload)
 
     def _failed(self, workload: Workload, n: int, reason: str) -> None:
         now = self._place.clock.monotonic()
