@@ -25,6 +25,7 @@ from typing import Any
 from quarterdeck import linux
 from quarterdeck.agents import confine, replica
 from quarterdeck.bus import connection
+from quarterdeck.bus.rehearsal import rehearse
 
 _LONGEST = 1 << 16
 _MOST_DESCRIPTORS = 16
@@ -174,6 +175,7 @@ def main(argv: list[str] | None = None) -> int:
     server = ForkServer(socket.socket(fileno=options.socket), options.code, options.runtime)
     replica.entry(options.runtime)
     connection.preload()
+    rehearse()
     server.confine(_view(options), options.work, keep_powers=options.own_uids)
     gc.freeze()
     server.serve()
