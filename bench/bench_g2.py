@@ -13,10 +13,10 @@ from quarterdeck import linux
 
 
 def ours(fleet: measure.Fleet, count: int) -> dict[str, Any]:
-    """Scale from none to `count`, let each answer, measure, scale back."""
-    fleet.scale(0)
-    seconds = fleet.scale(count)
-    pids = {fleet.ask(f"pool/echo-{n}", timeout=5) for n in range(count)}
+    """Scale from one to `count` more, let each answer, measure. The one keeps the fork server, as Ray's daemons are kept."""
+    fleet.scale(1)
+    seconds = fleet.scale(1 + count)
+    pids = {fleet.ask(f"pool/echo-{n}", timeout=5) for n in range(1, 1 + count)}
     assert len(pids) == count, "every replica answers in its own process"
     return {"seconds": seconds, "pss": measure.pss(pids)}
 

@@ -23,6 +23,7 @@ from quarterdeck.model.home import Home
 HERE = Path(__file__).parent
 QD = Path(sys.executable).with_name("qd")
 RAY_ENVIRONMENT = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quarterdeck-bench" / "ray"
+STATE = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
 STEADY = 0.30
 SPEC = """\
 apiVersion: quarterdeck.dev/v1alpha1
@@ -85,8 +86,9 @@ class Fleet:
 
 @contextmanager
 def fleet() -> Iterator[Fleet]:
-    """A deployed fleet, taken down at the end."""
-    with tempfile.TemporaryDirectory(prefix="qdb") as folder:
+    """A deployed fleet, taken down at the end. It lives where homes live: in a crowded /tmp Landlock has more to list."""
+    STATE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="qdb", dir=STATE) as folder:
         project = Path(folder) / "project"
         project.mkdir()
         (project / "quarterdeck.yaml").write_text(SPEC)

@@ -40,6 +40,13 @@ def test_deploy_rate_and_memory():
     assert 1 < size["ours_pss_mib"] < 100
 
 
+def test_restarts_of_the_platform():
+    found = line("restarts", "--count", "1")
+    assert found["kills_each"] == 1
+    assert found["control_plane_ms"]["max"] > 0
+    assert found["nats_server_ms"]["max"] > 0
+
+
 def test_every_benchmark_has_a_smoke_test_and_a_line_in_its_readme():
     names = {p.stem.removeprefix("bench_") for p in BENCH.glob("bench_*.py")}
     text = Path(__file__).read_text()

@@ -1,0 +1,81 @@
+"""SIGKILL of the control plane until it answers again, and of nats-server until an agent answers over it again. `count` kills each."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from statistics import median
+
+import measure
+
+from quarterdeck import linux
+from quarterdeck.errors import QuarterdeckError
+
+TARGET = "pool/echo-0"
+WITHIN = 30.0
+PAUSE = 2.0
+"""Seconds between kills: what is killed again at once is put back with a growing pause, which is not what is measured."""
+
+
+def control(fleet: measure.Fleet) -> int:
+    """The pid of the control plane, as it answers itself."""
+    return int(fleet.client.get("/v1/version")["pid"])
+
+
+def bus(fleet: measure.Fleet) -> int:
+    """The pid of nats-server: the node's child of that name."""
+    node = int((fleet.home.node / "lock").read_text())
+    return next(pid for pid in linux.children_of(node) if b"nats-server" in Path(f"/proc/{pid}/cmdline").read_bytes())
+
+
+def kill(pid: int, answers: Callable[[], bool]) -> float:
+    """Kill it; gives the milliseconds until `answers` holds."""
+    began = time.perf_counter()
+    os.kill(pid, signal.SIGKILL)
+    while time.perf_counter() - began < WITHIN:
+        with suppress(QuarterdeckError, StopIteration, OSError):  # nobody answers yet
+            if answers():
+                return (time.perf_counter() - began) * 1000
+        time.sleep(0.002)
+    message = f"nothing answers {WITHIN:g} s after the kill of {pid}"
+    raise TimeoutError(message)
+
+
+def kill_control(fleet: measure.Fleet) -> float:
+    """Until the next one answers."""
+    old = control(fleet)
+    return kill(old, lambda: control(fleet) != old)
+
+
+def kill_bus(fleet: measure.Fleet) -> float:
+    """Until the agent answers a question over the next one."""
+    old, agent = bus(fleet), fleet.ask(TARGET)
+    return kill(old, lambda: bus(fleet) != old and fleet.ask(TARGET, timeout=0.02) == agent)
+
+
+def times(fleet: measure.Fleet, once: Callable[[measure.Fleet], float], count: int) -> dict[str, float]:
+    """Milliseconds over `count` kills."""
+    found = []
+    for _ in range(count):
+        found.append(once(fleet))
+        time.sleep(PAUSE)
+    return {"p50": round(median(found), 1), "least": round(min(found), 1), "max": round(max(found), 1)}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--count", type=int, default=20)
+    given = parser.parse_args(arguments)
+    with measure.fleet() as fleet:
+        figures = {"control_plane_ms": times(fleet, kill_control, given.count), "nats_server_ms": times(fleet, kill_bus, given.count)}
+    measure.report("restarts", what="SIGKILL to answering", kills_each=given.count, **figures)
+
+
+if __name__ == "__main__":
+    main()
