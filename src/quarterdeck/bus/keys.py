@@ -17,6 +17,7 @@ from typing import Final, Literal
 import nkeys
 from nacl.signing import SigningKey
 
+from quarterdeck.durable import sync_folder, write_synced
 from quarterdeck.errors import Terminal
 
 Role = Literal["operator", "account", "user"]
@@ -89,7 +90,7 @@ class Keys:
         self._loaded.pop(f"account-{name}", None)
         with suppress(FileNotFoundError):  # a removal that was interrupted here and is done again
             (self._folder / f"account-{name}.seed").unlink()
-            _sync_folder(self._folder)
+            sync_folder(self._folder)
 
     def _key(self, name: str, role: Role) -> Key:
         if name not in self._loaded:
@@ -101,28 +102,8 @@ class Keys:
 
     def _create(self, path: Path, key: Key) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _sync_folder(self._folder.parent)
-        write_durably(path, key.seed.encode())
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Replace a file by one step that survives a power cut: new file 0600, fsync, rename, fsync of the folder."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_folder(self._folder.parent)
+        write_synced(path, key.seed.encode(), mode=0o600)
 
 
 def _read(path: Path) -> Key:

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from quarterdeck.bus import accounts, claims
-from quarterdeck.bus.keys import SYSTEM, Keys, write_durably
+from quarterdeck.bus.keys import SYSTEM, Keys
+from quarterdeck.durable import write_synced
 from quarterdeck.errors import Terminal, UserError
 from quarterdeck.model.home import Home
 from quarterdeck.model.table import Service
@@ -80,7 +81,7 @@ def claim_port(home: Home, keys: Keys) -> int:
         return kept
     port = _from_the_os()
     home.bus.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_durably(path, f"{port}\n".encode())
+    write_synced(path, f"{port}\n".encode(), mode=0o600)
     return port
 
 
@@ -168,7 +169,7 @@ def service(home: Home, keys: Keys, port: int, environ: Mapping[str, str]) -> Se
         for folder in (home.bus, home.logs):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists() or path.read_text() != text:
-            write_durably(path, text.encode())
+            write_synced(path, text.encode(), mode=0o600)
     except OSError as error:
         raise Terminal(f"the bus cannot be configured: {error}", where=str(path)) from error
     digest = hashlib.sha256(f"{program}\n{number}\n{text}".encode()).hexdigest()

@@ -9,14 +9,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from quarterdeck.durable import write_synced
 from quarterdeck.errors import UserError
 from quarterdeck.model.desired import Template
 from quarterdeck.model.home import Home
+from quarterdeck.model.records import Revision
 from quarterdeck.spec.load import Loaded
 from quarterdeck.spec.secrets import resolve
 from quarterdeck.spec.system import AgentSpec
 from quarterdeck.store import closure, code
-from quarterdeck.store.files import write_synced
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,12 @@ def content(loaded: Loaded, home: Home, environ: Mapping[str, str]) -> Content:
         templates[f"{cluster}/{agent}"] = _template(body, snapshot.digest, own + lock, secrets)
     whole = _sha(loaded.system.model_dump_json(), snapshot.digest, lock, *(t.digest for t in templates.values()))
     return Content(loaded.system.name, loaded.text, whole, snapshot.digest, lock, templates)
+
+
+def kept(revision: Revision) -> Content:
+    """What a kept revision is made of."""
+    templates = templates_of(revision.templates)
+    return Content(revision.system, revision.spec, revision.digest, revision.code, revision.lock, templates)
 
 
 def templates_of(text: str) -> dict[str, Template]:

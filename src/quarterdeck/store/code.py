@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from quarterdeck.durable import sync_folder, write_all
 from quarterdeck.errors import UserError
 from quarterdeck.model.home import Home
 from quarterdeck.store.chain import canonical
-from quarterdeck.store.files import sync_folder, write_all
 from quarterdeck.store.tree import Leaf, leaves
 
 LOCK_FILES: Final = ("uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "Pipfile.lock", "requirements.lock", "requirements.txt")

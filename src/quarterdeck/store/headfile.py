@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 from zlib import crc32
 
+from quarterdeck.durable import write_all, write_synced
 from quarterdeck.store.chain import Head
-from quarterdeck.store.files import write_all, write_synced
 
 NAME: Final = "journal.head"
 LIMIT: Final = 1 << 20

@@ -9,8 +9,8 @@ from typing import Final
 from nacl.exceptions import CryptoError
 from nacl.signing import SigningKey, VerifyKey
 
+from quarterdeck.durable import write_synced
 from quarterdeck.errors import Terminal
-from quarterdeck.store.files import write_synced
 
 SEED_FILE: Final = "journal.seed"
 PUBLIC_FILE: Final = "journal.pub"

@@ -15,9 +15,9 @@ from typing import Final
 
 from sqlalchemy import Engine
 
+from quarterdeck.durable import sync_file, sync_folder
 from quarterdeck.errors import Transient
 from quarterdeck.store import engine, tail
-from quarterdeck.store.files import sync_file, sync_folder
 
 _WIDTH: Final = 512
 _SPARE: Final = 1 << 20

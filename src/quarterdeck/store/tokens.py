@@ -51,7 +51,7 @@ def redeem(tx: Writing, code: str, ttl: float) -> tuple[str, str]:
     """Turn a login code into (id, secret) of a session token with the same role; the code works once. Raises Forbidden."""
     row = _found(tx.connection, code, tx.now)
     if not row["once"]:
-        raise Forbidden("this is a token, not a login code")
+        raise Forbidden("this is a token, not a login code", hint="send it as Authorization: Bearer TOKEN; qd open makes a login link")
     rows.update(tx, tables.tokens, row, revoked=tx.now)
     return create(tx, str(row["role"]), ttl, f"login with {row['id']}", actor=Actor(f"token:{row['id']}", "login"))
 
@@ -61,7 +61,7 @@ def revoke(tx: Writing, id: str, actor: Actor, reason: str) -> None:  # noqa: A0
     row = rows.one(tx.connection, tables.tokens, id=id)
     if row is None:
         msg = f"there is no token {id}"
-        raise NotFound(msg)
+        raise NotFound(msg, hint="its id is the part between the first two underscores: qd_ID_…")
     if row["revoked"] is None:
         rows.update(tx, tables.tokens, row, revoked=tx.now)
         journal.append(tx, Entry(actor, "token.revoke", f"token:{id}", reason))

@@ -14,28 +14,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from quarterdeck.durable import write_synced
 from quarterdeck.errors import Conflict
 from quarterdeck.model.desired import Template
 from quarterdeck.model.table import Table
 
 
-def replace_file(path: Path, text: str) -> None:
-    """Write `text` so that a crash leaves the old content or the new, never a mixture."""
-    new = path.with_suffix(".new")
-    with new.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _replace(path: Path, text: str) -> None:
+    """For the node's own user alone: the table holds the credentials of replicas."""
+    write_synced(path, text.encode(), mode=0o600)
 
 
 class Tables:
@@ -56,7 +43,7 @@ class Tables:
             return False
         if table.version < self.now.version:
             raise Conflict(f"table {table.version} is older than {self.now.version}, which is in force")
-        replace_file(self._path, json.dumps(table.to_json(), separators=(",", ":")))
+        _replace(self._path, json.dumps(table.to_json(), separators=(",", ":")))
         self.now = table
         return True
 
@@ -67,7 +54,7 @@ class Counters:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "incarnations"
         self._last = self._read()
-        replace_file(self._path, "".join(f"{n} {slot}\n" for slot, n in self._last.items()))
+        _replace(self._path, "".join(f"{n} {slot}\n" for slot, n in self._last.items()))
         self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
 
     def _read(self) -> Counter[str]:
@@ -131,4 +118,4 @@ class Proven:
             self._write()
 
     def _write(self) -> None:
-        replace_file(self._path, json.dumps({name: asdict(item) for name, item in self._templates.items()}))
+        _replace(self._path, json.dumps({name: asdict(item) for name, item in self._templates.items()}))
