@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -20,6 +21,8 @@ from quarterdeck.deploy.plan import plan
 from quarterdeck.engines.memory import MemoryEngine
 from quarterdeck.model.desired import Template
 from quarterdeck.model.records import Condition
+from quarterdeck.model.steps import Plan
+from quarterdeck.model.world import World
 from quarterdeck.spec.compose import compose
 from quarterdeck.spec.load import reread
 
@@ -37,23 +40,25 @@ def wide(clusters: int, agents: int, replicas: int) -> str:
     return HEAD + "\n".join([*lines, "  links:", *links]) + "\n"
 
 
-def decision(rounds: int) -> dict[str, float]:
-    """Milliseconds of compose + plan with 1,000 replicas: before anything is there, and when all is."""
-    spec = reread(wide(10, 10, 10))
+def decision(rounds: int, clusters: int = 10, agents: int = 10, replicas: int = 10) -> dict[str, float]:
+    """Milliseconds of compose + plan: before anything is there, when all is there but the agents, and when all is there.
+
+    Each round composes anew and plans on a World made anew, as the loop does; nothing is remembered between two rounds.
+    """
+    spec = reread(wide(clusters, agents, replicas))
     names = [f"{c}/{a}" for c, a, _ in spec.agents()]
     templates = {name: Template(f"{n:064x}", "tree", "m:a") for n, name in enumerate(names)}
     revisions = dict.fromkeys(names, 1)
     clock = VirtualClock()
     engine = MemoryEngine(clock)
-
-    def composed() -> object:
-        return compose(spec, revision=1, generation=1, index=1, templates=templates, revisions=revisions, changes=(), now=clock.now())
-
-    desired = compose(spec, revision=1, generation=1, index=1, templates=templates, revisions=revisions, changes=(), now=clock.now())
     conditions: dict[tuple[str, str], Condition] = {}
 
+    def planned(world: World) -> Plan:
+        desired = compose(spec, revision=1, generation=1, index=1, templates=templates, revisions=revisions, changes=(), now=clock.now())
+        return plan(desired, replace(world, at=clock.now()), conditions, clock.now())
+
     async def converge() -> None:
-        while steps := plan(desired, await engine.observe("big"), conditions, clock.now()).steps:
+        while steps := planned(await engine.observe("big")).steps:
             for step in steps:
                 await engine.perform("big", step)
                 now = clock.now()
@@ -62,12 +67,17 @@ def decision(rounds: int) -> dict[str, float]:
                 )
 
     empty = asyncio.run(engine.observe("big"))
+    empty_ms = _timed(lambda: planned(empty), rounds)
     asyncio.run(converge())
     full = asyncio.run(engine.observe("big"))
-    assert sum(len(w.replicas) for w in full.workloads) == 1000
+    unstaffed = replace(full, workloads=())
+    assert sum(len(w.replicas) for w in full.workloads) == clusters * agents * replicas
+    assert planned(full).ready
+    assert len(planned(unstaffed).steps) == len(names)
     return {
-        "empty_ms": _timed(lambda: (composed(), plan(desired, empty, {}, clock.now())), rounds),
-        "converged_ms": _timed(lambda: (composed(), plan(desired, full, conditions, clock.now())), rounds),
+        "empty_ms": empty_ms,
+        "unstaffed_ms": _timed(lambda: planned(unstaffed), rounds),
+        "converged_ms": _timed(lambda: planned(full), rounds),
     }
 
 
@@ -109,8 +119,9 @@ def main(arguments: list[str] | None = None) -> None:
     ups = warm_up(given.ups) if given.ups else []
     measure.report(
         "G12",
-        what="compose + plan of 1,000 replicas; qd --help; warm qd up of the example to Ready",
+        what="compose + plan of 1,000 replicas of 100 and of 500 agents; qd --help; warm qd up of the example to Ready",
         compose_and_plan=decision(given.rounds),
+        compose_and_plan_of_500_agents=decision(given.rounds, 10, 50, 2),
         help_ms=help_page(given.rounds),
         warm_up_s={"median": median(ups), "all": ups} if ups else None,
         goals={"compose_and_plan_ms": 10, "help_ms": 150, "warm_up_s": 5},

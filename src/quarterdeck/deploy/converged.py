@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from quarterdeck.deploy.evidence import Proof
-from quarterdeck.model.desired import Desired, Workload
+from quarterdeck.model.desired import Desired, Link, Workload
 from quarterdeck.model.records import Condition
 from quarterdeck.model.world import Replica, WorkloadSeen, World
 
@@ -65,24 +66,50 @@ def staffing(workload: Workload, seen: WorkloadSeen | None) -> Staffing:
     return Staffing(wanted, len(ready), len({r.slot for r in failed}), reasons[0] if reasons else "")
 
 
-def running(workload: Workload, seen: WorkloadSeen | None) -> bool:
-    """Whether a workload is accepted, all its replicas answer, and nothing of an older template is left alive."""
-    count = staffing(workload, seen)
-    if seen is None or not accepted(workload, seen) or count.ready < count.wanted:
-        return False
-    return all(r.state in ("stopped", "quarantined") or current(workload, r) for r in seen.replicas)
+class Comparison:
+    """Desired and world side by side. Every answer is worked out once, for it is asked again for each step, proof and check."""
 
+    def __init__(self, desired: Desired, world: World) -> None:
+        self.desired = desired
+        self.world = world
 
-def room_ready(desired: Desired, world: World, cluster: str) -> bool:
-    """Whether a cluster's namespace is as wanted."""
-    wanted = next((n for n in desired.namespaces if n.cluster == cluster), None)
-    return wanted is not None and wanted in world.namespaces
+    @cached_property
+    def rooms(self) -> frozenset[str]:
+        """The clusters whose namespace is as wanted."""
+        held = frozenset(self.world.namespaces)
+        return frozenset(n.cluster for n in self.desired.namespaces if n in held)
 
+    @cached_property
+    def accounts(self) -> frozenset[str]:
+        """The clusters whose account and agents' streams are there."""
+        streams = {(s.account, s.name) for s in self.world.bus.streams}
+        return self.world.bus.accounts - {w.cluster for w in self.desired.workloads if (w.cluster, w.agent) not in streams}
 
-def account_ready(desired: Desired, world: World, cluster: str) -> bool:
-    """Whether a cluster's account and its agents' streams are there."""
-    streams = {s.name for s in world.bus.streams if s.account == cluster}
-    return cluster in world.bus.accounts and {w.agent for w in desired.workloads if w.cluster == cluster} <= streams
+    @cached_property
+    def closed(self) -> frozenset[Link]:
+        """The links that are not open as wanted."""
+        return frozenset(self.desired.links) - frozenset(self.world.links)
+
+    @cached_property
+    def accepted(self) -> frozenset[str]:
+        """The workloads that the engine holds exactly as wanted."""
+        return frozenset(w.name for w in self.desired.workloads if accepted(w, self.world.workload(w.name)))
+
+    @cached_property
+    def staffing(self) -> dict[str, Staffing]:
+        """How far each workload is."""
+        return {w.name: staffing(w, self.world.workload(w.name)) for w in self.desired.workloads}
+
+    @cached_property
+    def running(self) -> frozenset[str]:
+        """The workloads that are accepted, with all replicas answering and nothing of an older template left alive."""
+        return frozenset(w.name for w in self.desired.workloads if self._runs(w))
+
+    def _runs(self, workload: Workload) -> bool:
+        seen, count = self.world.workload(workload.name), self.staffing[workload.name]
+        if seen is None or count.ready < count.wanted or workload.name not in self.accepted:
+            return False
+        return all(r.state in ("stopped", "quarantined") or current(workload, r) for r in seen.replicas)
 
 
 def holds(conditions: Conditions, kind: str, target: str) -> bool:

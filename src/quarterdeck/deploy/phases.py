@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from quarterdeck.deploy.converged import Conditions, account_ready, all_hold, holds, room_ready, running, staffing
+from quarterdeck.deploy.converged import Comparison, Conditions, all_hold, holds
 from quarterdeck.deploy.evidence import BUS, CONTROL, MESH, OBSERVED, PROOFS, VALIDATED, Proof
 from quarterdeck.model.desired import Desired
 from quarterdeck.model.steps import PHASES, Phase
@@ -49,48 +49,56 @@ class Failure:
 
 def checks(desired: Desired, world: World, conditions: Conditions) -> tuple[Check, ...]:
     """Everything the seven phases stand for, in phase order."""
-    return (
-        *_rooms(desired, world, conditions),
-        *_proofs(CONTROL, desired, conditions),
-        *_bus(desired, world, conditions),
-        *_links(desired, world, conditions),
-        *_agents(desired, world, conditions),
-        *_proofs(OBSERVED, desired, conditions),
-        *_proofs(VALIDATED, desired, conditions),
-    )
+    return tuple(_checks(Comparison(desired, world), conditions))
 
 
 def phases(desired: Desired, world: World, conditions: Conditions) -> tuple[PhaseView, ...]:
     """The status of each phase. A phase is running once the one before it is done; failed when one of its checks failed."""
-    found = checks(desired, world, conditions)
+    found = Comparison(desired, world)
+    return _views(found, conditions, tuple(_checks(found, conditions)))
+
+
+def failure(desired: Desired, world: World, conditions: Conditions) -> Failure | None:
+    """The first failed check of the first failed phase, or None."""
+    found = Comparison(desired, world)
+    all_checks = tuple(_checks(found, conditions))
+    views = _views(found, conditions, all_checks)
+    broken = next((v for v in views if v.status == "failed"), None)
+    if broken is None:
+        return None
+    check = next(c for c in all_checks if c.phase == broken.name and c.state == "failed")
+    completed = tuple(v.name for v in views if v.status == "done")
+    others = sum(count.ready for name, count in found.staffing.items() if name != check.target)
+    details = f"{others} replicas of other agents are running."
+    resume = f"resumes at phase {PHASES.index(broken.name) + 1}"
+    return Failure(broken.name, check.step, check.target, check.cause, details, completed, resume)
+
+
+def _checks(found: Comparison, conditions: Conditions) -> Iterator[Check]:
+    yield from _rooms(found, conditions)
+    yield from _proofs(CONTROL, found.desired, conditions)
+    yield from _bus(found, conditions)
+    yield from _links(found, conditions)
+    yield from _agents(found, conditions)
+    yield from _proofs(OBSERVED, found.desired, conditions)
+    yield from _proofs(VALIDATED, found.desired, conditions)
+
+
+def _views(found: Comparison, conditions: Conditions, all_checks: Iterable[Check]) -> tuple[PhaseView, ...]:
     views: list[PhaseView] = []
     reached = True
     for name in PHASES:
-        mine = [c for c in found if c.phase == name]
+        mine = [c for c in all_checks if c.phase == name]
         failed = next((c for c in mine if c.state == "failed"), None)
         if failed is not None and reached:
             status, message = "failed", f"{failed.target}: {failed.cause}"
         elif all(c.state == "done" for c in mine) and (reached or name == "agent_cluster_deployment"):
-            status, message = "done", _message(name, desired, world, conditions)
+            status, message = "done", _message(name, found, conditions)
         else:
             status, message = ("running", _waiting(mine)) if reached else ("pending", "")
         reached = reached and status == "done"
         views.append(PhaseView(name, status, message))
     return tuple(views)
-
-
-def failure(desired: Desired, world: World, conditions: Conditions) -> Failure | None:
-    """The first failed check of the first failed phase, or None."""
-    views = phases(desired, world, conditions)
-    broken = next((v for v in views if v.status == "failed"), None)
-    if broken is None:
-        return None
-    check = next(c for c in checks(desired, world, conditions) if c.phase == broken.name and c.state == "failed")
-    completed = tuple(v.name for v in views if v.status == "done")
-    others = sum(staffing(w, world.workload(w.name)).ready for w in desired.workloads if w.name != check.target)
-    details = f"{others} replicas of other agents are running."
-    resume = f"resumes at phase {PHASES.index(broken.name) + 1}"
-    return Failure(broken.name, check.step, check.target, check.cause, details, completed, resume)
 
 
 def _state(done: bool, cause: str = "") -> str:  # noqa: FBT001 a private choice of words
@@ -102,40 +110,38 @@ def _failed_step(conditions: Conditions, step: str, target: str) -> str:
     return condition.message if condition is not None and condition.status == "false" else ""
 
 
-def _rooms(desired: Desired, world: World, conditions: Conditions) -> Iterator[Check]:
-    for namespace in desired.namespaces:
+def _rooms(found: Comparison, conditions: Conditions) -> Iterator[Check]:
+    for namespace in found.desired.namespaces:
         cause = _failed_step(conditions, "EnsureNamespace", namespace.cluster)
-        state = _state(room_ready(desired, world, namespace.cluster), cause)
+        state = _state(namespace.cluster in found.rooms, cause)
         yield Check("infrastructure_provisioning", "EnsureNamespace", namespace.cluster, state, cause)
 
 
-def _bus(desired: Desired, world: World, conditions: Conditions) -> Iterator[Check]:
+def _bus(found: Comparison, conditions: Conditions) -> Iterator[Check]:
     cause = _failed_step(conditions, "EnsureBus", "bus")
-    yield Check("data_plane_deployment", "EnsureBus", "bus", _state(world.bus.ready, cause), cause)
-    for namespace in desired.namespaces:
+    yield Check("data_plane_deployment", "EnsureBus", "bus", _state(found.world.bus.ready, cause), cause)
+    for namespace in found.desired.namespaces:
         cause = _failed_step(conditions, "EnsureAccount", namespace.cluster)
-        ready = account_ready(desired, world, namespace.cluster)
-        yield Check("data_plane_deployment", "EnsureAccount", namespace.cluster, _state(ready, cause), cause)
-    yield from _proofs(BUS, desired, conditions)
+        state = _state(namespace.cluster in found.accounts, cause)
+        yield Check("data_plane_deployment", "EnsureAccount", namespace.cluster, state, cause)
+    yield from _proofs(BUS, found.desired, conditions)
 
 
-def _links(desired: Desired, world: World, conditions: Conditions) -> Iterator[Check]:
-    for link in desired.links:
+def _links(found: Comparison, conditions: Conditions) -> Iterator[Check]:
+    for link in found.desired.links:
         cause = _failed_step(conditions, "EnsureLink", link.name)
-        yield Check("service_mesh_configuration", "EnsureLink", link.name, _state(link in world.links, cause), cause)
-    yield from _proofs(MESH, desired, conditions)
+        yield Check("service_mesh_configuration", "EnsureLink", link.name, _state(link not in found.closed, cause), cause)
+    yield from _proofs(MESH, found.desired, conditions)
 
 
-def _agents(desired: Desired, world: World, conditions: Conditions) -> Iterator[Check]:
-    for workload in desired.workloads:
-        seen = world.workload(workload.name)
-        count = staffing(workload, seen)
-        cause = _failed_step(conditions, "ApplyWorkload", workload.name)
+def _agents(found: Comparison, conditions: Conditions) -> Iterator[Check]:
+    for name, count in found.staffing.items():
+        cause = _failed_step(conditions, "ApplyWorkload", name)
         if count.serving:
             cause = f"{count.reason}; {count.serving} of {count.wanted} replicas of the earlier revision keep serving"
         elif count.failed:
             cause = f"{count.ready} of {count.wanted} answering: {count.reason}"
-        yield Check("agent_cluster_deployment", "ApplyWorkload", workload.name, _state(running(workload, seen), cause), cause)
+        yield Check("agent_cluster_deployment", "ApplyWorkload", name, _state(name in found.running, cause), cause)
 
 
 def _proofs(proofs: Iterable[Proof], desired: Desired, conditions: Conditions) -> Iterator[Check]:
@@ -151,7 +157,8 @@ def _waiting(mine: list[Check]) -> str:
     return f"{len(mine) - len(open_)} of {len(mine)}, waiting for {open_[0].target}" if open_ else ""
 
 
-def _message(name: Phase, desired: Desired, world: World, conditions: Conditions) -> str:
+def _message(name: Phase, found: Comparison, conditions: Conditions) -> str:
+    desired = found.desired
     match name:
         case "infrastructure_provisioning":
             replicas = sum(w.replicas for w in desired.workloads)
@@ -167,7 +174,7 @@ def _message(name: Phase, desired: Desired, world: World, conditions: Conditions
             closed = sum(holds(conditions, "PathClosed", t) for t, _ in MESH[1].targets(desired))
             return f"{_count(len(desired.links), 'link')} open, {closed} forbidden paths refused"
         case "agent_cluster_deployment":
-            counts = [staffing(w, world.workload(w.name)) for w in desired.workloads]
+            counts = found.staffing.values()
             return f"{sum(c.ready for c in counts)} of {sum(c.wanted for c in counts)} replicas answering"
         case "observability_stack_setup":
             ready = all_hold(desired, conditions, OBSERVED[:1])

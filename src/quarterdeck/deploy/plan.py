@@ -1,26 +1,18 @@
 """The one decision: which steps bring the world to what is desired. Pure: no await, clock, logging or engine.
 
-Called again and again; it keeps no memory. A step that creates is emitted only when the earlier phases of its own scope have converged, so
-one sick cluster never blocks another. What stops, drains or quarantines is never gated.
+Called again and again; it keeps no memory. The phases are labels, the order is a partial one: a step is planned when what it depends on
+holds. What makes more depends on the control plane's proofs and on the room, account and links of its own cluster, so one sick cluster
+never blocks another. What stops, drains or quarantines depends on nothing and is never gated, whatever else changes together with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
-from quarterdeck.deploy.converged import (
-    RETRY_PROBE_AFTER,
-    Conditions,
-    accepted,
-    account_ready,
-    all_hold,
-    due,
-    room_ready,
-    running,
-    staffing,
-)
-from quarterdeck.deploy.evidence import BUS, CONTROL, MESH, OBSERVED, VALIDATED, Proof
-from quarterdeck.model.desired import Desired, Workload
+from quarterdeck.deploy.converged import Comparison, Conditions, accepted, all_hold, due
+from quarterdeck.deploy.evidence import BUS, CONTROL, MESH, OBSERVED, PROOFS, VALIDATED, Proof
+from quarterdeck.model.desired import Desired, Link, Workload
 from quarterdeck.model.steps import (
     ApplyWorkload,
     EnsureAccount,
@@ -46,39 +38,41 @@ def plan(desired: Desired, world: World, conditions: Conditions, now: float) -> 
     """The steps to perform now; empty when desired and world agree and all evidence is fresh."""
     if not world.reachable:
         return Plan((), f"waiting for the engine: {world.reason}", IMPATIENT, ready=False)
-    steps = (*_removals(desired, world), *_creations(desired, world, conditions, now))
-    ready = not steps and _all_there(desired, world, conditions)
-    return Plan(steps, _sentence(desired, world, steps), RESYNC if ready else IMPATIENT, ready)
+    found = Comparison(desired, world)
+    steps = (*_removals(found), *_creations(found, conditions, now))
+    ready = not steps and _all_there(found, conditions)
+    return Plan(steps, _sentence(found, steps), RESYNC if ready else IMPATIENT, ready)
 
 
 def structural(desired: Desired, world: World) -> tuple[Step, ...]:
     """Every step short of probes that separates world from desired, as if all gates were open: what `qd plan` shows."""
-    rooms = _rooms(desired, world)
+    found = Comparison(desired, world)
     bus = () if world.bus.ready else (EnsureBus("the bus is not running"),)
-    accounts = [s for n in desired.namespaces for s in _account(desired, world, n.cluster)]
-    return (*_removals(desired, world), *rooms, *bus, *accounts, *_links(desired, world), *_workloads(desired, world, gated=False))
+    accounts = _accounts(found, frozenset(n.cluster for n in desired.namespaces))
+    workloads = (_workload(w, world.workload(w.name)) for w in desired.workloads if w.name not in found.accepted)
+    return (*_removals(found), *_rooms(found), *bus, *accounts, *_links(found, found.closed), *workloads)
 
 
-def _creations(desired: Desired, world: World, conditions: Conditions, now: float) -> Iterator[Step]:
-    yield from _rooms(desired, world)
-    yield from _due(CONTROL, desired, world, conditions, now)
-    if not all_hold(desired, conditions, CONTROL):
-        yield from _workloads(desired, world, gated=True)
-        return
-    if not world.bus.ready:
-        yield EnsureBus(world.bus.reason or "the bus is not running")
-        return
-    yield from _due(BUS, desired, world, conditions, now)
-    for namespace in desired.namespaces:
-        if room_ready(desired, world, namespace.cluster):
-            yield from _account(desired, world, namespace.cluster)
-    yield from _links(desired, world, only_ready=True)
-    yield from _due(MESH, desired, world, conditions, now)
-    yield from _workloads(desired, world, gated=True)
-    yield from _due((*OBSERVED, *VALIDATED), desired, world, conditions, now, staffed=True)
+def _creations(found: Comparison, conditions: Conditions, now: float) -> Iterator[Step]:
+    """Whatever makes more depends on the control plane's proofs; a revocation does not, and a probe only on what it looks at."""
+    bus = found.world.bus
+    proven = all_hold(found.desired, conditions, CONTROL)
+    yield from _rooms(found)
+    yield from _due(CONTROL, found, conditions, now)
+    if proven and not bus.ready:
+        yield EnsureBus(bus.reason or "the bus is not running")
+    if bus.ready:
+        yield from _due(BUS, found, conditions, now)
+        yield from _accounts(found, found.rooms if proven else _revoking(found))
+    if bus.ready and proven:
+        yield from _links(found, _possible(found))
+    yield from _due(MESH, found, conditions, now)
+    yield from _workloads(found, proven=proven)
+    yield from _due((*OBSERVED, *VALIDATED), found, conditions, now, staffed=True)
 
 
-def _removals(desired: Desired, world: World) -> Iterator[Step]:
+def _removals(found: Comparison) -> Iterator[Step]:
+    desired, world = found.desired, found.world
     wanted = {w.name for w in desired.workloads}
     for seen in world.workloads:
         if seen.name not in wanted:
@@ -94,56 +88,73 @@ def _removals(desired: Desired, world: World) -> Iterator[Step]:
             yield RemoveNamespace(namespace.cluster, "no longer in the spec")
 
 
-def _rooms(desired: Desired, world: World) -> Iterator[Step]:
-    known = {n.cluster for n in world.namespaces}
-    for namespace in desired.namespaces:
-        if namespace not in world.namespaces:
+def _rooms(found: Comparison) -> Iterator[Step]:
+    known = {n.cluster for n in found.world.namespaces}
+    for namespace in found.desired.namespaces:
+        if namespace.cluster not in found.rooms:
             changed = namespace.cluster in known
             yield EnsureNamespace(namespace, "change" if changed else "add", "quota changed" if changed else "not there yet")
 
 
-def _account(desired: Desired, world: World, cluster: str) -> Iterator[Step]:
-    if account_ready(desired, world, cluster):
-        return
-    namespace = next(n for n in desired.namespaces if n.cluster == cluster)
-    agents = tuple(w.agent for w in desired.workloads if w.cluster == cluster)
-    known = cluster in world.bus.accounts
-    yield EnsureAccount(namespace, agents, "change" if known else "add", "an agent has no stream" if known else "no account")
+def _accounts(found: Comparison, where: frozenset[str]) -> Iterator[Step]:
+    for namespace in found.desired.namespaces:
+        cluster = namespace.cluster
+        if cluster in where and cluster not in found.accounts:
+            agents = tuple(w.agent for w in found.desired.workloads if w.cluster == cluster)
+            known = cluster in found.world.bus.accounts
+            yield EnsureAccount(namespace, agents, "change" if known else "add", "an agent has no stream" if known else "no account")
 
 
-def _links(desired: Desired, world: World, *, only_ready: bool = False) -> Iterator[Step]:
-    known = {(link.source, link.target) for link in world.links}
-    for link in desired.links:
-        ready = account_ready(desired, world, link.source) and account_ready(desired, world, link.target)
-        if link not in world.links and (ready or not only_ready):
+def _revoking(found: Comparison) -> frozenset[str]:
+    """The clusters whose account is not in force while it must shut out a quarantined replica."""
+    quarantined = {seen.name.split("/")[0] for seen in found.world.workloads if seen.quarantined}
+    return found.rooms & quarantined - found.world.bus.accounts
+
+
+def _links(found: Comparison, which: frozenset[Link]) -> Iterator[Step]:
+    known = {(link.source, link.target) for link in found.world.links}
+    for link in found.desired.links:
+        if link in which:
             changed = (link.source, link.target) in known
             yield EnsureLink(link, "change" if changed else "add", "policy changed" if changed else "not open")
 
 
-def _workloads(desired: Desired, world: World, *, gated: bool) -> Iterator[Step]:
-    for workload in desired.workloads:
-        seen = world.workload(workload.name)
-        if accepted(workload, seen) or (gated and not (_only_less(workload, seen) or _may_start(desired, world, workload))):
-            continue
-        yield ApplyWorkload(workload, "add" if seen is None else "change", _difference(workload, seen))
+def _possible(found: Comparison) -> frozenset[Link]:
+    """The closed links that can be opened now."""
+    return frozenset(link for link in found.closed if {link.source, link.target} <= found.accounts)
 
 
-def _only_less(workload: Workload, seen: WorkloadSeen | None) -> bool:
-    """Whether all that changes is fewer replicas or a quarantine, which no gate may hold up."""
-    return (
-        seen is not None
-        and seen.template == workload.template.digest
-        and workload.replicas <= seen.replicas_wanted
-        and workload.restart_before == seen.restart_before
+def _workloads(found: Comparison, *, proven: bool) -> Iterator[Step]:
+    """A workload whole where it may grow; elsewhere only what of the change makes less, which no gate may hold up."""
+    awaited = {cluster for link in _possible(found) for cluster in (link.source, link.target)}
+    growing = (found.rooms & found.accounts) - awaited if proven and found.world.bus.ready else frozenset[str]()
+    for workload in found.desired.workloads:
+        if workload.name not in found.accepted:
+            seen = found.world.workload(workload.name)
+            part = workload if workload.cluster in growing else _less(workload, seen)
+            if part is not None and not accepted(part, seen):
+                yield _workload(part, seen)
+
+
+def _workload(workload: Workload, seen: WorkloadSeen | None) -> Step:
+    return ApplyWorkload(workload, "add" if seen is None else "change", _difference(workload, seen))
+
+
+def _less(workload: Workload, seen: WorkloadSeen | None) -> Workload | None:
+    """The workload as it is held, with the fewer replicas, the quarantine or the taken back restart of the wanted one."""
+    if seen is None:
+        return None
+    template = workload.template if seen.template == workload.template.digest else seen.held
+    if template is None:
+        return None  # an engine that keeps no template whole cannot be given less of it
+    replicas = min(workload.replicas, seen.replicas_wanted)
+    return replace(
+        workload,
+        template=template,
+        replicas=replicas,
+        restart_before=min(workload.restart_before, seen.restart_before),
+        quarantined=frozenset(n for n in workload.quarantined | seen.quarantined if n < replicas),
     )
-
-
-def _may_start(desired: Desired, world: World, workload: Workload) -> bool:
-    if not (world.bus.ready and room_ready(desired, world, workload.cluster) and account_ready(desired, world, workload.cluster)):
-        return False
-    mine = [link for link in desired.links if workload.cluster in (link.source, link.target)]
-    possible = [link for link in mine if account_ready(desired, world, link.source) and account_ready(desired, world, link.target)]
-    return all(link in world.links for link in possible)
 
 
 def _difference(workload: Workload, seen: WorkloadSeen | None) -> str:
@@ -167,39 +178,32 @@ def _with_cause(part: str, because: tuple[str, ...]) -> str:
     return f"{part} {cause[cause.index('(') :]}" if cause else part
 
 
-def _due(
-    proofs: Iterable[Proof], desired: Desired, world: World, conditions: Conditions, now: float, *, staffed: bool = False
-) -> Iterator[Probe]:
+def _due(proofs: Iterable[Proof], found: Comparison, conditions: Conditions, now: float, *, staffed: bool = False) -> Iterator[Probe]:
     """Probes whose evidence is missing or old, where everything they rest on has converged."""
+    closed = {link.name for link in found.closed}
     for proof in proofs:
-        for target, clusters in proof.targets(desired):
-            condition = conditions.get((proof.kind, target))
-            reason = due(proof, condition, desired.generation, now)
-            if reason and _stands(desired, world, target, clusters, staffed=staffed):
+        for target, clusters in proof.targets(found.desired):
+            reason = due(proof, conditions.get((proof.kind, target)), found.desired.generation, now)
+            if reason and target not in closed and _stands(found, target, clusters, staffed=staffed):
                 yield Probe(proof.kind, target, proof.phase, reason)
 
 
-def _stands(desired: Desired, world: World, target: str, clusters: frozenset[str], *, staffed: bool) -> bool:
-    if not clusters:
-        return not staffed or all(running(w, world.workload(w.name)) for w in desired.workloads)
-    if not all(account_ready(desired, world, c) for c in clusters):
-        return False
-    if any(link.name == target and link not in world.links for link in desired.links):
+def _stands(found: Comparison, target: str, clusters: frozenset[str], *, staffed: bool) -> bool:
+    if clusters and not (found.world.bus.ready and clusters <= found.accounts):
         return False
     if not staffed:
         return True
-    workload = desired.workload(target)
-    staff = [workload] if workload else [w for w in desired.workloads if w.cluster in clusters]
-    return all(running(w, world.workload(w.name)) for w in staff)
+    if found.desired.workload(target):
+        return target in found.running
+    return all(w.name in found.running for w in found.desired.workloads if not clusters or w.cluster in clusters)
 
 
-def _all_there(desired: Desired, world: World, conditions: Conditions) -> bool:
-    proven = all_hold(desired, conditions, (*CONTROL, *BUS, *MESH, *OBSERVED, *VALIDATED))
-    return proven and all(running(w, world.workload(w.name)) for w in desired.workloads)
+def _all_there(found: Comparison, conditions: Conditions) -> bool:
+    return len(found.running) == len(found.desired.workloads) and all_hold(found.desired, conditions, PROOFS)
 
 
-def _sentence(desired: Desired, world: World, steps: tuple[Step, ...]) -> str:
-    counts = [staffing(w, world.workload(w.name)) for w in desired.workloads]
+def _sentence(found: Comparison, steps: tuple[Step, ...]) -> str:
+    counts = found.staffing.values()
     ready, wanted, failed = sum(c.ready for c in counts), sum(c.wanted for c in counts), sum(c.failed for c in counts)
     text = f"agents: {ready} of {wanted} ready"
     if failed:
@@ -209,4 +213,4 @@ def _sentence(desired: Desired, world: World, steps: tuple[Step, ...]) -> str:
     return text + (f"; {len(steps)} steps to do" if steps else "")
 
 
-__all__ = ["IMPATIENT", "RESYNC", "RETRY_PROBE_AFTER", "plan", "structural"]
+__all__ = ["IMPATIENT", "RESYNC", "plan", "structural"]

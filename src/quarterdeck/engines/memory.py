@@ -180,4 +180,5 @@ def _seen(held: _Held, workload: Workload) -> WorkloadSeen:
         workload.quarantined,
         workload.rollout_digest,
         mine,
+        held=workload.template,
     )

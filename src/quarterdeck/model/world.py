@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from quarterdeck.model.desired import Link, Namespace
+from quarterdeck.model.desired import Link, Namespace, Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,8 @@ class Happening:
 class WorkloadSeen:
     """What the engine last accepted for a workload, and its replicas (old incarnations that still drain included).
 
-    `halted` is why its rollout was stopped with the earlier replicas kept, empty while it was not.
+    `halted` is why its rollout was stopped with the earlier replicas kept, empty while it was not. `held` is the accepted template
+    whole, without which it cannot be reduced while a newer template has to wait; None when the engine keeps none.
     """
 
     name: str
@@ -73,6 +74,7 @@ class WorkloadSeen:
     rollout_digest: str
     replicas: tuple[Replica, ...]
     halted: str = ""
+    held: Template | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,11 @@ class World:
     links: tuple[Link, ...]
     workloads: tuple[WorkloadSeen, ...]
     weakenings: tuple[str, ...] = ()
+    _by_name: dict[str, WorkloadSeen] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_name", {w.name: w for w in self.workloads})  # the one way to set a field of a frozen value
 
     def workload(self, name: str) -> WorkloadSeen | None:
         """The workload `cluster/agent`, if the engine knows it."""
-        return next((w for w in self.workloads if w.name == name), None)
+        return self._by_name.get(name)

@@ -96,7 +96,7 @@ def _fit(cluster: str, body: ClusterSpec, counts: list[_Count]) -> dict[str, _Co
     for count in counts:
         granted = min(count.wanted, count.spec, room)
         room -= granted
-        fitted[count.name] = replace(count, wanted=granted)
+        fitted[count.name] = count if granted == count.wanted else replace(count, wanted=granted)
     asking = [count for count in counts if count.wanted > fitted[count.name].wanted]
     for count in sorted(asking, key=_turn):
         least = fitted[count.name].wanted
@@ -119,12 +119,12 @@ def _rollouts(cluster: str, body: ClusterSpec, counts: Mapping[str, _Count]) -> 
     room = body.quota.replicas - sum(count.wanted for count in counts.values())
     shares: dict[str, tuple[Rollout, str]] = {}
     for agent, spec in body.agents.items():
-        rollout = _rollout(spec)
-        surge = min(rollout.surge, room) if counts[agent].wanted else rollout.surge
+        asked = spec.rollout
+        surge = min(asked.surge, room) if counts[agent].wanted else asked.surge
         room -= surge if counts[agent].wanted else 0
-        missing = max(rollout.max_unavailable, 0 if surge else 1)
-        why = f"rollout surge {rollout.surge} → {surge} (the quota of {cluster} leaves no more)" if surge < rollout.surge else ""
-        shares[agent] = replace(rollout, surge=surge, max_unavailable=missing), why
+        missing = max(asked.max_unavailable, 0 if surge else 1)
+        why = f"rollout surge {asked.surge} → {surge} (the quota of {cluster} leaves no more)" if surge < asked.surge else ""
+        shares[agent] = Rollout(surge, missing, float(asked.ready_within), float(asked.drain)), why
     return shares
 
 
@@ -173,11 +173,6 @@ def _workload(cluster: str, agent: str, body: AgentSpec, template: Template, rev
         bounds=(body.replicas.min, body.replicas.max),
         restart=Restart(body.restart.budget, float(body.restart.within), float(body.restart.retry_after)),
     )
-
-
-def _rollout(body: AgentSpec) -> Rollout:
-    rollout = body.rollout
-    return Rollout(rollout.surge, rollout.max_unavailable, float(rollout.ready_within), float(rollout.drain))
 
 
 def _namespace(name: str, cluster: ClusterSpec) -> Namespace:

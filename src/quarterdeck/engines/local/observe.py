@@ -54,6 +54,7 @@ def _workload(name: str, told: Json, held: Row | None) -> WorkloadSeen:
         rollout_digest=rollout_digest(held.rollout, held.restart) if held else "",
         replicas=tuple(_replica(r) for r in told["replicas"]),
         halted=told["halted"],
+        held=held.template if held else None,
     )
 
 
