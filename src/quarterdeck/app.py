@@ -65,9 +65,15 @@ def serve(home: Home, port: int | None) -> int:
             return 0
         asyncio.run(_run(home, port))
     except QuarterdeckError as error:
-        sys.stderr.write(f"{error.message}\n{error.hint}\n".rstrip() + "\n")
+        sys.stderr.write(_told(error))
         return error.exit_code
     return 0
+
+
+def _told(error: QuarterdeckError) -> str:
+    """As every verb says it; `qd up` quotes these lines of our log."""
+    parts = ("error:", error.message), ("  at:", error.where), ("hint:", error.hint)
+    return "".join(f"{name} {text}\n" for name, text in parts if text)
 
 
 async def _run(home: Home, port: int | None) -> None:
@@ -110,6 +116,7 @@ async def run(app: App) -> None:
             group.create_task(app.engine.node.run()),
             group.create_task(app.reconciler.run()),
             group.create_task(app.engine.follow_watermarks()),
+            group.create_task(app.engine.renew_credentials()),
             group.create_task(_housekeeping(app)),
         ]
         for name in app.fleet.names():
@@ -122,6 +129,7 @@ async def run(app: App) -> None:
         stopped.cancel()
         for task in tasks:
             task.cancel()
+    await app.engine.close()
 
 
 async def _housekeeping(app: App) -> None:
@@ -242,7 +250,7 @@ def _node_argv(home: Home) -> list[str]:
 
 def _store_failed(error: BaseException) -> None:
     with contextlib.suppress(OSError):  # our log lies on the same full disk
-        sys.stderr.write(f"the store cannot write: {error}\n")
+        sys.stderr.write(f"error: the store cannot write: {error}\nhint: make room on the disk; until then it is read-only\n")
         sys.stderr.flush()
     os._exit(EXIT_STORE_FAILED)
 

@@ -303,8 +303,12 @@ class Fleet:
         ours = (*linux.marked("QUARTERDECK_HOME", re.escape(str(self.home.root))), *self.marked())
         processes = [f"{pid} {self.command(pid)}" for pid in ours if pid != os.getpid() and alive(pid)]
         sockets = [str(path) for path in self.home.run.iterdir()] if self.home.run.exists() else []
-        groups = [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/**/{self.home.run.name}")]
-        return [*processes, *sockets, *groups]
+        return [*processes, *sockets, *self.groups()]
+
+    def groups(self):
+        """Control groups called like this home, in any hierarchy; other homes come and go meanwhile."""
+        mark = self.home.run.name
+        return [str(Path(place, name)) for place, names, _ in os.walk("/sys/fs/cgroup") for name in names if mark in name]
 
     def close(self):
         try:

@@ -51,8 +51,8 @@ class NodeClient:
 
     async def run(self) -> None:
         """Until cancelled: keep a node running and a connection to it."""
-        pause = 0.05
-        while True:
+        me, pause = asyncio.current_task(), 0.05
+        while me is not None and not me.cancelling():  # Python 3.11's TaskGroup loses a cancellation that meets an error of a child
             try:
                 await self._attach()
             except Transient:
@@ -108,8 +108,7 @@ class NodeClient:
             raise Transient(f"the node refused us: {error.message}") from error
         finally:
             reader.cancel()
-            with contextlib.suppress(asyncio.CancelledError, ConnectionError):  # it has done its one job
-                await reader
+            await asyncio.gather(reader, return_exceptions=True)  # it has done its one job
         self.boot, self.pid = self.hello["boot"], self.hello["pid"]
         self.attached.set()
 

@@ -125,7 +125,11 @@ class LocalEngine:
         return await proofs.ask(self._bus(), self.clock, proofs.Question(system, target, verb, payload, within))
 
     async def upkeep(self, desired: Desired) -> None:
-        """Credentials: for the next incarnations, and again at half life. While replicas start, minting spares would only slow them."""
+        """Credentials, for incarnations that came meanwhile."""
+        await self._top_up()
+
+    async def _top_up(self) -> None:
+        """Credentials for the next incarnations, and again at half life. While replicas start, minting spares would only slow them."""
         table = await self._current()
         spare = tables.SPARE if observe.settled(self._seen, table) else 0
         if self._with_credentials(table, spare) != table:
@@ -168,6 +172,20 @@ class LocalEngine:
             await asyncio.sleep(1.0)
             with contextlib.suppress(Transient):  # the bus or the store is away: the next second tries again
                 await self._note_watermarks(await self._bus().streams())
+
+    async def renew_credentials(self) -> None:
+        """At half life, whether or not anything else makes the loop look: its rounds may be further apart than a short life."""
+        me = asyncio.current_task()
+        while me is not None and not me.cancelling():
+            await asyncio.sleep(self.credential_ttl / 8)
+            with contextlib.suppress(Transient):  # the node is away: the next time
+                await self._top_up()
+
+    async def close(self) -> None:
+        """Leave the bus."""
+        admin, self._admin = self._admin, None
+        if admin is not None:
+            await admin.__aexit__(None, None, None)
 
     # The table.
 
