@@ -121,6 +121,21 @@ def plan(steps=STEPS):
     }
 
 
+def applied(number=1, steps=STEPS, *, created=True):
+    """The answer to an apply."""
+    return {
+        "kind": "Revision",
+        "system": "triage",
+        "number": number,
+        "digest": "d",
+        "code": "c",
+        "created": created,
+        "index": 42,
+        "warnings": [],
+        "plan": plan(steps),
+    }
+
+
 def record(seq):
     return {
         "seq": seq,
@@ -170,16 +185,7 @@ class FakeControlPlane:
                 "read_only": False,
             },
             ("POST", "/v1/plan"): plan(),
-            ("POST", "/v1/apply"): {
-                "kind": "Revision",
-                "system": "triage",
-                "number": 1,
-                "digest": "d",
-                "code": "c",
-                "created": True,
-                "index": 42,
-                "warnings": [],
-            },
+            ("POST", "/v1/apply"): applied(),
             ("GET", "/v1/status"): lambda *_: self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0],
             ("GET", "/v1/replicas"): listed(REPLICAS),
             ("GET", "/v1/agents"): listed([{"name": "analysts/analyst", "replicas": {"ready": 2, "desired": 2, "min": 1, "max": 4}}]),
@@ -237,7 +243,9 @@ def _handler(fake):
             length = int(self.headers.get("content-length", 0))
             body = json.loads(self.rfile.read(length)) if length else None
             fake.requests.append((self.command, split.path, query, body))
-            answer = fake.answers.get((self.command, split.path), refused("NotFound", 404, 3, f"nothing at {split.path}"))
+            answer = fake.answers.get(
+                (self.command, split.path), refused("NotFound", 404, 3, f"nothing at {split.path}", hint="look elsewhere")
+            )
             answer = answer(query, body, self.headers) if callable(answer) else answer
             code, document = answer if isinstance(answer, tuple) else (200, answer)
             if isinstance(document, dict | list):
@@ -328,6 +336,7 @@ def documents():
     return SimpleNamespace(
         status=status,
         plan=plan,
+        applied=applied,
         phases=phases,
         record=record,
         listed=listed,

@@ -8,6 +8,8 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
+
 GOLDEN = """\
  Quarterdeck 0.1.0 · local engine · home {home}
  Plan: 1 cluster, 2 replicas, 1 link to create
@@ -32,6 +34,26 @@ def test_the_seven_phases_are_shown_as_they_end(fake, qd, documents, home):
     assert re.sub(r"Ready in \d+\.\d s", "Ready in N s", ran.out) == GOLDEN.format(home=home.root)
 
 
+def test_one_question_plans_and_applies(fake, qd):
+    qd("up")
+    assert len(fake.asked("POST", "/v1/apply")) == 1
+    assert not fake.asked("POST", "/v1/plan")
+
+
+def test_an_apply_whose_engine_could_not_be_asked_has_no_plan_to_show(fake, qd, documents):
+    fake.answers["POST", "/v1/apply"] = {**documents.applied(), "plan": None}
+    fake.statuses = [documents.status(3, "running"), documents.status()]
+    ran = qd("up")
+    assert (ran.code, ran.err) == (0, "")
+    assert "Plan:" not in ran.out
+    assert " ✔ integration_validation " in ran.out
+
+
+def test_warnings_of_the_spec_come_before_the_phases(fake, qd, documents):
+    fake.answers["POST", "/v1/apply"] = {**documents.applied(), "warnings": ["f.yaml:1:2: odd\n  1 | x\n    | ^"]}
+    assert qd("up").err == "warning: f.yaml:1:2: odd\n  1 | x\n    | ^\n"
+
+
 def test_only_named_variables_leave_the_environment(fake, qd, monkeypatch):
     monkeypatch.setenv("PAGER_KEY", "k")
     monkeypatch.setenv("OTHER", "private")
@@ -43,15 +65,14 @@ def test_only_named_variables_leave_the_environment(fake, qd, monkeypatch):
 
 
 def test_an_old_revision_that_is_ready_is_not_taken_for_the_new_one(fake, qd, documents):
-    fake.answers["POST", "/v1/apply"] = {**fake.answers["POST", "/v1/apply"], "number": 2}
+    fake.answers["POST", "/v1/apply"] = documents.applied(2)
     fake.statuses = [documents.status(revision=1)] * 3 + [documents.status(revision=2)]
     assert qd("up").code == 0
     assert len(fake.asked("GET", "/v1/status")) >= 4
 
 
 def test_nothing_to_change_says_so(fake, qd, documents):
-    fake.answers["POST", "/v1/plan"] = documents.plan([])
-    fake.answers["POST", "/v1/apply"] = {**fake.answers["POST", "/v1/apply"], "created": False, "number": 3}
+    fake.answers["POST", "/v1/apply"] = documents.applied(3, [], created=False)
     fake.statuses = [documents.status(revision=3)]
     ran = qd("up")
     assert ran.code == 0
@@ -121,7 +142,7 @@ def test_a_bad_spec_shows_every_problem_on_stderr(fake, qd, documents):
         'quarterdeck.yaml:3:5: unknown field "agnets"\n    3 | agnets:\n      | ^\n    did you mean "agents"?',
         "quarterdeck.yaml:9:1: second",
     ]
-    fake.answers["POST", "/v1/plan"] = documents.refused(
+    fake.answers["POST", "/v1/apply"] = documents.refused(
         "SpecError", 422, 1, "2 problems in quarterdeck.yaml", problems=problems, hint="mend the file"
     )
     ran = qd("up")
@@ -129,7 +150,7 @@ def test_a_bad_spec_shows_every_problem_on_stderr(fake, qd, documents):
     assert ran.err.startswith("error: 2 problems in quarterdeck.yaml\n\nquarterdeck.yaml:3:5:")
     assert "      | ^\n" in ran.err
     assert ran.err.endswith("quarterdeck.yaml:9:1: second\nhint: mend the file\n")
-    assert not fake.asked("POST", "/v1/apply")
+    assert not fake.asked("GET", "/v1/status")
 
 
 def test_the_world_moved(fake, qd, documents):
@@ -138,6 +159,25 @@ def test_the_world_moved(fake, qd, documents):
     assert ran.code == 1
     assert fake.asked("POST", "/v1/apply")[0][1]["index"] == 41
     assert "error: the world moved from 41 to 44\nhint: qd plan again\n" in ran.err
+
+
+@pytest.mark.parametrize(("option", "variable"), [("7500", ""), ("", "7500"), ("7500", "7410")])
+def test_a_port_that_the_running_control_plane_does_not_have_is_said_to_be_ignored(fake, qd, monkeypatch, option, variable):
+    fake.answers["GET", "/v1/version"]["url"] = "http://127.0.0.1:7410"
+    monkeypatch.setenv("QUARTERDECK_PORT", variable)
+    ran = qd("up", *(["--port", option] if option else []))
+    assert ran.code == 0
+    assert ran.err == (
+        "warning: port 7500 is not used: the control plane runs on port 7410 already; qd down, then qd up --port 7500 changes it\n"
+    )
+    assert qd("up", "--port", "7500", "--quiet").err == ""
+
+
+@pytest.mark.parametrize(("option", "variable"), [("7410", "7500"), ("", "7410"), ("0", "7500"), ("", "0"), ("", "")])
+def test_a_port_that_fits_is_not_talked_about(fake, qd, monkeypatch, option, variable):
+    fake.answers["GET", "/v1/version"]["url"] = "http://127.0.0.1:7410"
+    monkeypatch.setenv("QUARTERDECK_PORT", variable)
+    assert qd("up", *(["--port", option] if option else [])).err == ""
 
 
 def test_no_file(fake, qd):
@@ -186,12 +226,12 @@ def test_watch_deploys_again_on_save_and_keeps_serving_after_a_bad_one(fake, doc
         [sys.executable, "-m", "quarterdeck.cli.main", "up", "--watch"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     until(lambda: len(fake.asked("POST", "/v1/login")) == 1)
-    good = fake.answers["POST", "/v1/plan"]
-    fake.answers["POST", "/v1/plan"] = documents.refused("SpecError", 422, 1, "1 problem", problems=["quarterdeck.yaml:1:1: no"])
+    good = fake.answers["POST", "/v1/apply"]
+    fake.answers["POST", "/v1/apply"] = documents.refused("SpecError", 422, 1, "1 problem", problems=["quarterdeck.yaml:1:1: no"])
     (tmp_path / "agents.py").write_text("broken")
-    until(lambda: len(fake.asked("POST", "/v1/plan")) == 2)
+    until(lambda: len(fake.asked("POST", "/v1/apply")) == 2)
     until(lambda: len(fake.asked("GET", "/v1/status")) > 1)
-    fake.answers["POST", "/v1/plan"] = good
+    fake.answers["POST", "/v1/apply"] = good
     (tmp_path / "agents.py").write_text("good again")
     until(lambda: len(fake.asked("POST", "/v1/login")) == 2)
     process.send_signal(signal.SIGINT)

@@ -115,6 +115,11 @@ def test_an_empty_list_says_how_to_fill_it_on_stderr(fake, qd):
         (("scale", "analysts/analyst", "many"), 2),
         (("status", "--nonsense"), 2),
         (("wait", "--for", "sunshine"), 2),
+        (("wait", "--for", "analysts/analyst=reday"), 2),
+        (("ask", "nonsense", "x"), 2),
+        (("logs", "--tail", "-1"), 2),
+        (("journal", "nonsense"), 2),
+        (("up", "--port"), 2),
         (("logs", "--since", "yesterday"), 2),
         (("status",), 0),
     ],
@@ -124,6 +129,17 @@ def test_exit_codes(fake, qd, arguments, code):
     assert ran.code == code
     assert "Traceback" not in ran.err
     assert bool(ran.err) == bool(code)
+    if code:
+        assert ran.err.startswith("error: ")
+        assert "\nhint: " in ran.err
+
+
+def test_a_line_that_typer_refuses_is_told_like_every_other_error(fake, qd):
+    assert qd("rollback", "x").err == (
+        "error: invalid value for 'REVISION': Input should be a valid integer, unable to parse string as an integer\n"
+        "hint: usage: qd rollback [OPTIONS] [REVISION] · more: qd rollback --help\n"
+    )
+    assert qd("statu").err == "error: there is no verb 'statu'; did you mean 'status'?\nhint: more: qd --help\n"
 
 
 @pytest.mark.parametrize(
@@ -143,8 +159,9 @@ def test_nobody_answers(home, qd):
     assert ran.err.endswith("hint: start one with qd up\n")
 
 
-def test_an_answer_that_is_no_json_is_no_traceback(fake, qd):
-    fake.answers["GET", "/v1/status"] = lambda *_: iter(["<html>"])
+@pytest.mark.parametrize("text", ["<html>", ""])
+def test_an_answer_that_is_no_json_is_no_traceback(fake, qd, text):
+    fake.answers["GET", "/v1/status"] = lambda *_: iter([text])
     ran = qd("status")
     assert (ran.code, ran.err.splitlines()[0]) == (5, "error: GET /v1/status: the answer is not JSON")
 
@@ -178,6 +195,28 @@ def test_restart_names_this_moment_and_until_is_epoch_seconds(fake, qd):
     assert abs(fake.asked("POST", "/v1/changes")[1][1]["until"] - SystemClock().now() - 7200) < 60
 
 
+def test_a_number_that_is_not_granted_is_said_to_be_cut(fake, qd, documents):
+    fake.answers["POST", "/v1/changes"] = lambda _, body, __: {"id": 12, **body}
+    because = ['replicas 2 → 4 (human change 12, "x", asked for 500, the quota of analysts leaves 4)']
+    agent = {"name": "analysts/analyst", "replicas": {"ready": 2, "desired": 4, "min": 2, "max": 2}, "because": because}
+    fake.answers["GET", "/v1/agents"] = documents.listed([agent])
+    assert f"warning: analysts/analyst gets 4, not 500: {because[0]}\n" in qd("scale", "analysts/analyst", "500", "--reason", "x").err
+    assert "warning" not in qd("scale", "analysts/analyst", "4", "--reason", "x").err
+
+
+def test_a_change_without_a_reason_is_asked_for_one(fake, qd):
+    ran = qd("restart", "analysts/analyst", "--reason", " ")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("error: a change needs a reason\nhint: --reason ")
+    assert not fake.asked("POST", "/v1/changes")
+
+
+def test_a_change_that_has_ended_is_refused_without_a_traceback(fake, qd, documents):
+    fake.answers["DELETE", "/v1/changes/12"] = documents.refused("InvalidTransition", 500, 1, "Change: reverted cannot become reverted")
+    ran = qd("revert", "12")
+    assert (ran.code, ran.err) == (1, "error: Change: reverted cannot become reverted\n")
+
+
 def test_revert(fake, qd):
     fake.answers["DELETE", "/v1/changes/12"] = {"id": 12, "state": "reverted"}
     assert qd("revert", "12", "--reason", "done").out == "change 12 is reverted\n"
@@ -206,6 +245,30 @@ def test_explain_is_one_screen(fake, qd, documents):
         "  Plan        nothing to do",
         "  Conditions  AgentAnswers true: 1 ms",
         "  Journal     7 2026-11-24 16:12:01.250 uid:0 apply triage done (first)",
+    ]
+
+
+@pytest.mark.parametrize(("bounds", "written"), [([3, 3], "replicas 3"), ([3, 6], "replicas 3 to 6")])
+def test_explain_tells_the_spec_as_it_is_written_and_what_is_wanted_now_apart(fake, qd, bounds, written):
+    fake.answers["GET", "/v1/explain"] = {
+        "target": "analysts/analyst",
+        "sentence": "5 of 5 ready",
+        "spec": {"replicas": 5, "bounds": bounds, "memory": 1 << 29, "rollout": {"surge": 1, "drain": 10.0}},
+        "desired": {"revision": 1},
+        "conditions": [
+            {"kind": "AgentAnswers", "target": "analysts/analyst", "status": "true", "message": "1 ms"},
+            {"kind": "LinkOpen", "target": "analysts->reporting", "status": "true", "message": "2 ms"},
+        ],
+    }
+    assert qd("explain", "analysts/analyst").out.splitlines()[1:] == [
+        f"  Spec        {written}",
+        "              memory 512 MiB",
+        "              rollout surge 1, drain 10 s",
+        "  Desired     replicas 5",
+        "              revision 1",
+        "  Plan        nothing to do",
+        "  Conditions  AgentAnswers true: 1 ms",
+        "              LinkOpen analysts->reporting true: 2 ms",
     ]
 
 
@@ -248,7 +311,7 @@ def test_history_and_rollback(fake, qd, documents):
     fake.answers["GET", "/v1/revisions"] = documents.listed(
         [{"number": 1, "current": True, "at": "2026-11-24T16:12:01Z", "actor": "uid:0", "code": "3f9c", "reason": "first"}]
     )
-    assert qd("history").out.splitlines()[1].split() == ["1", "true", "2026-11-24T16:12:01Z", "uid:0", "3f9c", "first"]
+    assert qd("history").out.splitlines()[1].split() == ["1", "true", "2026-11-24", "16:12:01.000", "uid:0", "3f9c", "first"]
     fake.answers["POST", "/v1/rollback"] = {"kind": "Revision", "system": "triage", "number": 2}
     fake.statuses = [documents.status(4, "running", revision=2), documents.status(revision=2)]
     ran = qd("rollback", "1", "--reason", "errors")
@@ -256,6 +319,16 @@ def test_history_and_rollback(fake, qd, documents):
     assert ran.code == 0
     assert "✔ integration_validation" in ran.out
     assert qd("rollback", "1", "--no-wait", "-o", "json").json["number"] == 2
+
+
+def test_a_dry_rollback_prints_its_plan_and_waits_for_nothing(fake, qd, documents):
+    fake.answers["POST", "/v1/rollback"] = documents.plan(documents.steps[2:])
+    ran = qd("rollback", "1", "--dry-run")
+    assert fake.asked("POST", "/v1/rollback")[0][1] == {"to": 1, "dry_run": True}
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out == ("agent_cluster_deployment\n  + analysts/analyst 2 replicas\n\nPlan: 1 to add, 0 to change, 0 to remove · index 41\n")
+    assert qd("rollback", "--dry-run", "-o", "json").json["kind"] == "Plan"
+    assert not fake.asked("GET", "/v1/status")
 
 
 def test_logs_end_and_hostile_text_steers_no_terminal(fake, qd):
@@ -278,6 +351,23 @@ def test_journal_in_order(fake, qd, documents):
     assert fake.asked("GET", "/v1/journal")[0][0] == {"limit": "2", "newest": "true"}
     item = qd("journal", "-o", "json").json["items"][0]
     assert item == documents.record(2)
+
+
+def test_no_output_and_no_record_are_told_apart_from_nothing_deployed(fake, qd, documents):
+    fake.answers["GET", "/v1/logs"] = lambda *_: iter(["event: end\ndata: {}\n\n"])
+    assert (qd("logs", "a/b").out, qd("logs", "a/b").err) == ("", "no output yet; qd logs -f waits for it\n")
+    assert qd("logs", "a/b", "--since", "1m").err == "no such line\n"
+    assert qd("logs", "a/b", "--tail", "0").err == ""
+    fake.answers["GET", "/v1/journal"] = documents.listed([])
+    assert "qd up deploys" in qd("journal").err
+    assert qd("journal", "--verb", "nonsense").err == "no record is like that; qd journal shows them all\n"
+
+
+def test_an_export_that_cannot_be_written_is_no_traceback(fake, qd, tmp_path):
+    fake.answers["GET", "/v1/journal/export"] = lambda *_: iter(['{"kind":"end"}\n'])
+    ran = qd("journal", "export", tmp_path / "missing" / "j")
+    assert ran.code == 1
+    assert ran.err.startswith(f"error: {tmp_path / 'missing' / 'j'} cannot be written: No such file or directory\nhint: ")
 
 
 def test_journal_head_and_export(fake, qd, tmp_path):

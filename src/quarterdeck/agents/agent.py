@@ -65,7 +65,7 @@ class Agent:
     def __init__(self, name: str = "", *, concurrency: int = CONCURRENCY) -> None:
         if concurrency < 1:
             msg = f"concurrency is {concurrency}; at least one message must be worked on at once"
-            raise UserError(msg)
+            raise UserError(msg, hint=f"leave it out for {CONCURRENCY}, or give 1 to work on one message after another")
         self.name = name
         self.concurrency = concurrency
         self.starts: list[Callable[..., Any]] = []
@@ -88,7 +88,7 @@ class Agent:
             raise UserError(msg, hint="lower-case letters, digits, - and _, not at the ends; a leading _ is reserved")
         if verb in self._functions:
             msg = f"{self!r} answers {verb!r} already, with {self._functions[verb].__qualname__}"
-            raise UserError(msg)
+            raise UserError(msg, hint="name one of the two differently, or remove it")
 
         def register(function: Function) -> Function:
             self._functions[verb] = function
@@ -116,7 +116,7 @@ class Agent:
         """Call `(ctx)` each `seconds` while the replica is ready; cancelled at drain. A turn that takes longer delays the next."""
         if seconds <= 0:
             msg = f"every({seconds}): the interval is a positive number of seconds"
-            raise UserError(msg)
+            raise UserError(msg, hint="@agent.loop calls again at once")
 
         def register(function: Function) -> Function:
             self.background.append(Background(function, seconds))
@@ -158,7 +158,9 @@ def handler(verb: str, function: Callable[..., Any]) -> Handler:
     arguments = tuple("context" if _is_context(p, hints) else "payload" for p in parameters)
     if any(p.kind is p.KEYWORD_ONLY for p in parameters) or len(set(arguments)) != len(arguments):
         msg = f"{function.__qualname__} takes {', '.join(p.name for p in parameters)}; a handler takes a payload and ctx, both optional"
-        raise UserError(msg, where=_place(function))
+        raise UserError(
+            msg, hint="put what comes in into one payload, e.g. a dataclass; give other parameters a default", where=_place(function)
+        )
     payload = next((p for p, given in zip(parameters, arguments, strict=True) if given == "payload"), None)
     takes = None if payload is None else hints.get(payload.name, Any)
     return Handler(verb, function, takes, hints.get("return", Any), arguments)
@@ -178,7 +180,7 @@ def hook(function: Callable[..., Any]) -> Handler:
     found = handler(getattr(function, "__name__", "hook"), function)
     if "payload" in found.arguments:
         msg = f"{function.__qualname__} takes more than ctx; hooks and background work have no payload"
-        raise UserError(msg, where=_place(function))
+        raise UserError(msg, hint="take (ctx) or nothing; @agent.on(VERB) is for messages", where=_place(function))
     return found
 
 

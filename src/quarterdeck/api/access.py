@@ -84,9 +84,11 @@ class Guard:
 
     def _socket_peer(self, uid: int, pid: int) -> Actor:
         if uid != self.own_uid:
-            raise Forbidden(f"uid {uid} is not the owner of this control plane")
+            raise Forbidden(f"uid {uid} is not the owner of this control plane", hint=f"run qd as uid {self.own_uid}, who started it")
         if self.is_agent(pid):
-            raise Forbidden("agents may not use the control plane's socket")
+            raise Forbidden(
+                "agents may not use the control plane's socket", hint="an agent reaches others with ctx.ask, ctx.tell and ctx.publish"
+            )
         return Actor(f"uid:{uid}", "socket")
 
     def _same_site(self, headers: Headers) -> None:
@@ -95,7 +97,7 @@ class Guard:
             raise Forbidden(f"unknown Host {headers.get('host', '')!r}", hint=f"use http://127.0.0.1:{self.port}")
         origin = headers.get("origin")
         if origin is not None and not self._ours(urlsplit(origin).netloc):
-            raise Forbidden(f"requests from {origin} are not accepted")
+            raise Forbidden(f"requests from {origin} are not accepted", hint=f"open the dashboard at http://127.0.0.1:{self.port}")
 
     def _ours(self, netloc: str) -> bool:
         host, _, port = netloc.rpartition(":")
@@ -112,7 +114,7 @@ def _token(headers: Headers) -> str:
 def _length_within(headers: Headers) -> None:
     length = headers.get("content-length", "0")
     if not length.isdecimal() or int(length) > BODY_LIMIT:
-        raise TooLarge(f"a body may have {BODY_LIMIT} bytes")
+        raise TooLarge(f"a body may have {BODY_LIMIT} bytes", hint="send a reference to the data (a path, a key), or split it")
 
 
 class TooLarge(Forbidden):

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from quarterdeck.api.services import Caller, Given
-from quarterdeck.deploy import nouns
+from quarterdeck.deploy import nouns, status
 from quarterdeck.errors import UserError
 from quarterdeck.model.records import Change, Patch
 
@@ -33,14 +33,18 @@ async def propose(body: ChangeBody, given: Given, caller: Caller) -> dict[str, A
     name, _, target = body.target.rpartition(":")
     now = given.clock.now()
     if body.until is not None and body.until <= now:
-        raise UserError("until lies in the past")
+        raise UserError("until lies in the past", hint="give a time to come, in seconds since 1970, or leave it out")
     value = now if body.field == "restart_before" and body.value is None else body.value
     system = given.fleet.one(name or body.system)
     change = Change(0, system, "human", caller.name, target, Patch(body.field, value), body.reason, now, body.until)
-    return {"kind": "Change", **nouns.change(await given.fleet.change(change, caller))}
+    return _document(await given.fleet.change(change, caller))
 
 
 @router.delete("/{number}")
 async def revert(number: int, given: Given, caller: Caller, reason: str = "") -> dict[str, Any]:
     """End a Change before its time."""
-    return {"kind": "Change", **nouns.change(await given.fleet.revert(number, caller, reason))}
+    return _document(await given.fleet.revert(number, caller, reason))
+
+
+def _document(change: Change) -> dict[str, Any]:
+    return {"apiVersion": status.API, "kind": "Change", **nouns.change(change)}

@@ -14,9 +14,9 @@ from quarterdeck import stop_order
 from quarterdeck.api.services import Caller, Given, Services
 from quarterdeck.bus.accounts import STREAM_BYTES
 from quarterdeck.deploy import nouns, status
-from quarterdeck.deploy.fleet import Source
+from quarterdeck.deploy.fleet import Applied, Planned, Source
 from quarterdeck.deploy.reconcile import Look
-from quarterdeck.errors import Forbidden
+from quarterdeck.errors import Conflict, Forbidden
 from quarterdeck.model.records import Actor, Entry
 from quarterdeck.store import journal, revisions, systems
 
@@ -46,12 +46,13 @@ class ApplyBody(SpecBody):
 
 
 class RollbackBody(BaseModel):
-    """`to` is a revision number; the one before the current without it."""
+    """`to` is a revision number; the one before the current without it. `dry_run`: only plan it, change nothing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     system: str | None = None
     to: int | None = Field(default=None, ge=1)
     reason: str = Field(default="", max_length=1000)
+    dry_run: bool = False
 
 
 class ValidateBody(BaseModel):
@@ -75,34 +76,23 @@ class DownBody(BaseModel):
 async def plan(body: SpecBody, given: Given, caller: Caller) -> Json:
     """What applying the spec would do, and the index it was planned at."""
     _local(caller)
-    planned = await given.fleet.plan(body.source())
-    steps = [{"phase": s.phase, "action": s.action, "target": s.target, "reason": s.reason} for s in planned.steps]
-    summary = {action: sum(s.action == action for s in planned.steps) for action in ("add", "change", "remove")}
-    return {
-        "apiVersion": status.API,
-        "kind": "Plan",
-        "system": planned.system,
-        "index": planned.index,
-        "steps": steps,
-        "summary": summary,
-        "warnings": list(planned.warnings),
-    }
+    return _plan(await given.fleet.plan(body.source()))
 
 
 @router.post("/apply")
 async def apply(body: ApplyBody, given: Given, caller: Caller) -> Json:
-    """Make the spec the current revision; the loop does the rest."""
+    """Make the spec the current revision; the loop does the rest. `plan` is what it will do, null when the engine could not be asked."""
     _local(caller)
-    revision, created, warnings = await given.fleet.apply(body.source(), caller, index=body.index, reason=body.reason)
-    return _revision(given, revision.system, created=created, warnings=warnings)
+    return _applied(given, await given.fleet.apply(body.source(), caller, index=body.index, reason=body.reason))
 
 
 @router.post("/rollback")
 async def rollback(body: RollbackBody, given: Given, caller: Caller) -> Json:
-    """Bring an earlier revision back, code included."""
+    """Bring an earlier revision back, code included; with `dry_run` give the Plan that would be carried out, and change nothing."""
     system = given.fleet.one(body.system)
-    await given.fleet.rollback(system, body.to, caller, body.reason)
-    return _revision(given, system, created=True, warnings=())
+    if body.dry_run:
+        return _plan(await given.fleet.plan_rollback(system, body.to))
+    return _applied(given, await given.fleet.rollback(system, body.to, caller, body.reason))
 
 
 @router.post("/validate")
@@ -151,15 +141,33 @@ def _local(caller: Actor) -> None:
         raise Forbidden("specs are applied through the unix socket", hint="use qd on the machine of the control plane")
 
 
-def _revision(given: Services, system: str, *, created: bool, warnings: tuple[str, ...]) -> Json:
-    with given.store.read() as conn:
-        revision = revisions.current(conn, system)
-    desired = given.fleet.desired(system)
-    if revision is None or desired is None:
-        raise Forbidden(f"{system} was removed meanwhile")
-    shape = nouns.revision(revision, current=True)
-    index, generation = desired.index, desired.generation
-    return {**shape, "kind": "Revision", "created": created, "index": index, "generation": generation, "warnings": list(warnings)}
+def _plan(planned: Planned) -> Json:
+    steps = [{"phase": s.phase, "action": s.action, "target": s.target, "reason": s.reason} for s in planned.steps]
+    return {
+        "apiVersion": status.API,
+        "kind": "Plan",
+        "system": planned.system,
+        "index": planned.index,
+        "steps": steps,
+        "summary": {action: sum(s.action == action for s in planned.steps) for action in ("add", "change", "remove")},
+        "warnings": list(planned.warnings),
+    }
+
+
+def _applied(given: Services, applied: Applied) -> Json:
+    desired = given.fleet.desired(applied.revision.system)
+    if desired is None:
+        raise Conflict(f"{applied.revision.system} was removed meanwhile", hint="apply it again if it should run")
+    return {
+        **nouns.revision(applied.revision, current=True),
+        "apiVersion": status.API,
+        "kind": "Revision",
+        "created": applied.created,
+        "index": desired.index,
+        "generation": desired.generation,
+        "warnings": list(applied.warnings),
+        "plan": _plan(applied.plan) if applied.plan else None,
+    }
 
 
 def _status(given: Services, look: Look, now: float) -> Json:

@@ -33,8 +33,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        response = refuse(UserError(f"{where}: {first['msg']}", where=where))
+        where = ".".join(str(part) for part in first["loc"][1:] or first["loc"])
+        response = refuse(UserError(f"{where}: {first['msg']}", where=where, hint="qd api openapi describes every field"))
         response.status_code = 422
         return response
 

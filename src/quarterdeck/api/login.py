@@ -19,7 +19,7 @@ SESSION_LIVES = 12 * 3600.0
 async def link(given: Given, caller: Caller) -> dict[str, str]:
     """A one-time link; it ends after 15 minutes."""
     if caller.via != "socket":
-        raise Forbidden("login links are made through the unix socket")
+        raise Forbidden("login links are made through the unix socket", hint="run qd open on the machine of the control plane")
     _, code = await given.store.write(lambda tx: tokens.create(tx, "admin", LINK_LIVES, "login link", once=True, actor=caller))
     return {"url": f"{given.url}/login?code={code}"}
 

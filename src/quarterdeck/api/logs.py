@@ -15,7 +15,9 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
 from quarterdeck.api import sse
+from quarterdeck.api.nouns import absent
 from quarterdeck.api.services import Given, Services
+from quarterdeck.deploy import nouns
 
 router = APIRouter(prefix="/v1/logs")
 POLL: Final = 0.2
@@ -47,9 +49,16 @@ async def logs(  # noqa: PLR0917 one parameter a filter
     follow: bool = False,  # noqa: FBT001, FBT002 a query flag
     previous: bool = False,  # noqa: FBT001, FBT002 a query flag
 ) -> StreamingResponse:
-    """Server-sent `line` events; `since` is seconds ago. `previous` leaves out what the present incarnation wrote."""
+    """Server-sent `line` events; `since` is seconds ago. `previous` leaves out what the present incarnation wrote.
+
+    A target that was removed is answered as long as its files are kept.
+    """
     name = given.fleet.one(system)
     wanted = (target or "").rpartition(":")[2]
+    if wanted and not _files(given.home.logs / name, wanted):
+        look = await given.fleet.look(name)
+        if nouns.explain(look, wanted) is None:
+            raise absent(look, wanted)
     after = given.clock.now() - since if since is not None else 0.0
     before = await _born(given, name) if previous else {}
     return sse.stream(_lines(given, name, wanted, after, before, tail=tail, follow=follow))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from typing import Any
 
@@ -10,6 +11,7 @@ from fastapi import APIRouter
 from quarterdeck.api.services import Given
 from quarterdeck.clock import iso
 from quarterdeck.deploy import nouns, status
+from quarterdeck.deploy.reconcile import Look
 from quarterdeck.errors import NotFound
 from quarterdeck.store import changes as change_rows
 from quarterdeck.store import journal as journal_rows
@@ -23,6 +25,15 @@ Json = dict[str, Any]
 def listed(items: list[Json]) -> Json:
     """The List form."""
     return {"apiVersion": status.API, "kind": "List", "items": items}
+
+
+def absent(look: Look, target: str) -> NotFound:
+    """The refusal of a target that a system does not have, with the nearest name."""
+    names = [n.cluster for n in look.desired.namespaces] + [w.name for w in look.desired.workloads]
+    near = difflib.get_close_matches(target, names, n=1)
+    return NotFound(
+        f'{look.desired.system} has no "{target}"', hint=f'did you mean "{near[0]}"?' if near else "qd get agents lists what there is"
+    )
 
 
 @router.get("/version")
@@ -110,7 +121,7 @@ async def explain(given: Given, target: str, system: str | None = None) -> Json:
     look = await given.fleet.look(given.fleet.one(name or system))
     found = nouns.explain(look, rest)
     if found is None:
-        raise NotFound(f"{look.desired.system} has no {rest}", hint="qd get agents lists what there is")
+        raise absent(look, rest)
     with given.store.read() as conn:
         live = change_rows.live(conn, look.desired.system, given.clock.now())
         told = [

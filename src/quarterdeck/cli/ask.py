@@ -29,6 +29,10 @@ def ask(
     $ cat task.json | qd ask collectors/intake submit -
     """
     session, inside = session.aimed_at(target)
+    if inside.count("/") != 1:
+        raise UsageError(
+            f"{inside!r} is no agent", hint="write cluster/agent, or cluster/agent-n for one replica; qd get agents lists them"
+        )
     within = duration(timeout)
     body = {"system": session.system, "target": inside, "verb": verb, "payload": _json(payload), "timeout": within}
     document = session.client.post("/v1/ask", body, timeout=within + 5)
@@ -41,4 +45,4 @@ def _json(text: str) -> object:
     try:
         return json.loads(sys.stdin.read() if text == "-" else text)
     except ValueError as error:
-        raise UsageError(f"the payload is not JSON ({error}); quote text twice: '\"hello\"'") from error
+        raise UsageError(f"the payload is not JSON: {error}", hint="quote text twice: '\"hello\"'") from error

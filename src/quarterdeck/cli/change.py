@@ -12,6 +12,7 @@ from quarterdeck.cli.render import clock_time, show
 from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Session
 from quarterdeck.cli.times import instant
+from quarterdeck.cli.usage import UsageError
 
 ReasonOption = Annotated[str, typer.Option(metavar="TEXT", help="Why; shown wherever the change is.")]
 UntilOption = Annotated[str | None, typer.Option(metavar="TIME", help="When it ends by itself: 2h, 18:00 or 2026-11-24T18:00.")]
@@ -76,7 +77,17 @@ def revert(
     show(session, document, lambda screen: screen.line(f"change {change} is reverted"), name=str(change))
 
 
+def _limited(session: Session, inside: str, asked: object) -> None:
+    """Say so when bounds or quota grant another number than the one asked for."""
+    agents = session.client.get("/v1/agents", {"system": session.system})["items"]
+    granted = next((agent for agent in agents if agent["name"] == inside), None)
+    if granted and granted["replicas"]["desired"] != asked:
+        session.warn([f"{inside} gets {granted['replicas']['desired']}, not {asked}: {'; '.join(granted.get('because') or ())}"])
+
+
 def _propose(session: Session, target: str, patch: tuple[str, object], reason: str, until: str | None = None) -> None:
+    if not reason.strip():
+        raise UsageError("a change needs a reason", hint='--reason "why"; it is shown wherever the change is')
     (field, value), (session, inside) = patch, session.aimed_at(target)
     ends = instant(until, session.client.clock.now()) if until else None
     body = {"system": session.system, "target": inside, "field": field, "value": value, "reason": reason, "until": ends}
@@ -84,4 +95,6 @@ def _propose(session: Session, target: str, patch: tuple[str, object], reason: s
     shown = clock_time(value) if field == "restart_before" else str(value).lower()
     text = f"change {change['id']}: {clean(inside)} {field} {shown}" + (f" until {clock_time(ends)[:16]}" if ends else "")
     show(session, change, lambda screen: screen.line(text), name=str(change["id"]))
+    if field == "replicas":
+        _limited(session, inside, value)
     session.say(f"next: qd explain {inside} · qd revert {change['id']}")

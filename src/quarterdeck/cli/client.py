@@ -133,7 +133,7 @@ class Client:
         with self._answer(request, timeout) as answer:
             text = answer.read()
         try:
-            return json.loads(text) if text else None
+            return json.loads(text)
         except ValueError as error:
             raise Transient(f"{request.name}: the answer is not JSON", hint="qd version tells what answers there") from error
 
@@ -204,7 +204,7 @@ def refusal(text: bytes, status: int) -> QuarterdeckError:
     where, hint, problems = str(body.get("where") or ""), str(body.get("hint") or ""), tuple(map(str, body.get("problems") or ()))
     if problems:
         error: QuarterdeckError = SpecError(message, problems=problems, hint=hint, where=where)
-    elif isinstance(kind, type) and issubclass(kind, QuarterdeckError):
+    elif isinstance(kind, type) and issubclass(kind, QuarterdeckError) and kind is not errors.InvalidTransition:  # it takes a story
         error = kind(message, hint=hint, where=where)
     else:
         error = QuarterdeckError(message, hint=hint, where=where)

@@ -7,13 +7,14 @@ import inspect
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
 from quarterdeck.cli.session import Choices, Output, Session
+from quarterdeck.cli.usage import UsageError
 from quarterdeck.cli.verbs import VERBS, Verb, find, overview
 
 HomeOption = Annotated[Path | None, typer.Option("--home", metavar="DIR", help="The state folder (QUARTERDECK_HOME).")]
@@ -21,6 +22,8 @@ SystemOption = Annotated[str | None, typer.Option("--system", "-s", metavar="NAM
 OutputOption = Annotated[Output | None, typer.Option("--output", "-o", help="How data is printed.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Data and errors only.")]
 SHARED: Final = {"home": (HomeOption, None), "system": (SystemOption, None), "output": (OutputOption, None), "quiet": (QuietOption, False)}
+REFUSED: Final = cast("type[Exception]", typer.BadParameter.__base__)
+"""What Typer raises for a command line that makes no sense: the UsageError of whichever Click it carries."""
 _SETTINGS: Final = {"help_option_names": ["--help", "-h"]}
 
 
@@ -59,6 +62,15 @@ def root() -> Any:
         context.obj = Choices(home, system, output, quiet)
 
     return get_command(app)
+
+
+def misused(error: BaseException) -> UsageError:
+    """A refusal of Typer as an error of ours: what is wrong, how the verb is used, and where more is told."""
+    context = getattr(error, "ctx", None)
+    text = " ".join(error.format_message().split()) if hasattr(error, "format_message") else str(error)
+    message = f"{text[:1].lower()}{text[1:]}".removesuffix(".").replace(": Value error,", ":")
+    usage = f"{context.get_usage()} · " if context and context.parent else ""
+    return UsageError(message, hint=f"{usage[:1].lower()}{usage[1:]}more: {context.command_path if context else 'qd'} --help")
 
 
 def command(verb: Verb) -> typer.Typer:

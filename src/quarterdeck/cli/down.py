@@ -110,7 +110,7 @@ def _name(session: Session) -> str:
 
 def _confirm(session: Session, name: str, what: str) -> None:
     if not sys.stdin.isatty():
-        raise UsageError("stdin is no terminal, so nothing is asked: say --yes")
+        raise UsageError("stdin is no terminal, so nothing can be asked", hint="say --yes")
     session.words.line(f"This will {what} ({session.home.root}). Type {name} to go on:")
     if sys.stdin.readline().strip() != name:
-        raise UserError("that is not the name: nothing was stopped")
+        raise UserError("that is not the name: nothing was stopped", hint=f"type {name}, or say --yes")

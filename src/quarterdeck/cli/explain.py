@@ -10,7 +10,7 @@ import typer
 from quarterdeck.cli.client import Document
 from quarterdeck.cli.completing import target_names
 from quarterdeck.cli.plan import SIGNS
-from quarterdeck.cli.render import cell, clock_time, show, table
+from quarterdeck.cli.render import cell, clock_time, named, show, table
 from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Session
 
@@ -48,7 +48,8 @@ def _field(session: Session, path: str) -> None:
     found = field(path)
 
     def text(screen: Screen) -> None:
-        screen.lines(f"{screen.paint(found.path, 'bold')}: {found.type}, default {found.default}", f"  {found.description}")
+        default = found.default if found.default == "required" else f"default {found.default}"
+        screen.lines(f"{screen.paint(found.path, 'bold')}: {found.type}, {default}", f"  {found.description}")
         if found.example:
             screen.line(f"  e.g. {found.example}")
         if found.children:
@@ -61,15 +62,12 @@ def _field(session: Session, path: str) -> None:
 def drawn(document: Document, screen: Screen) -> list[str]:
     """One screen."""
     sections: list[tuple[str, list[str]]] = [
-        ("Spec", _pairs(document.get("spec"))),
-        ("Desired", _pairs(document.get("desired"))),
+        ("Spec", _pairs(_spec(document.get("spec") or {}))),
+        ("Desired", _pairs(_desired(document))),
         ("State", _state(document.get("state") or {})),
         ("Changes", [_change(change) for change in document.get("changes") or ()]),
         ("Plan", [_step(step, screen) for step in document.get("plan") or ()] or ["nothing to do"]),
-        (
-            "Conditions",
-            [f"{c['kind']} {c['status']}: {clean(c.get('message') or c.get('evidence') or '')}" for c in document.get("conditions") or ()],
-        ),
+        ("Conditions", [_condition(condition, document["target"]) for condition in document.get("conditions") or ()]),
         ("Journal", [_record(record) for record in document.get("journal") or ()]),
     ]
     lines = [f"{screen.paint(clean(document['target']), 'bold')}: {clean(document['sentence'])}"]
@@ -79,10 +77,31 @@ def drawn(document: Document, screen: Screen) -> list[str]:
     return lines
 
 
+def _spec(spec: Document) -> Document:
+    """As the spec writes it: `replicas 4`, or `replicas 3 to 6` where it leaves room. How many are wanted now is part of Desired."""
+    least, most = spec.get("bounds") or (None, None)
+    if least is None:
+        return spec
+    written = least if least == most else f"{least} to {most}"
+    return {name: written if name == "replicas" else value for name, value in spec.items() if name != "bounds"}
+
+
+def _desired(document: Document) -> Document:
+    spec, desired = document.get("spec") or {}, document.get("desired") or {}
+    return {"replicas": spec["replicas"], **desired} if spec.get("bounds") else desired
+
+
+def _condition(condition: Document, thing: str) -> str:
+    """`LinkCarries a->b true: …`; the target is named where it is not the thing itself."""
+    target = str(condition.get("target") or "")
+    named = f" {target}" if target not in ("", thing) else ""
+    return clean(f"{condition['kind']}{named} {condition['status']}: {condition.get('message') or condition.get('evidence') or ''}")
+
+
 def _pairs(value: Any) -> list[str]:
     if not isinstance(value, dict):
         return [clean(cell(value))] if value else []
-    return [clean(f"{name} {cell(one)}") for name, one in value.items() if one not in (None, "", [], {})]
+    return [clean(named(name, one)) for name, one in value.items() if one not in (None, "", [], {})]
 
 
 def _state(state: Document) -> list[str]:
@@ -98,7 +117,7 @@ def _change(change: Document) -> str:
     until = f", until {clock_time(change['until'])[:16]}" if change.get("until") else ""
     reason = f', "{change["reason"]}"' if change.get("reason") else ""
     patch = change.get("patch") or change
-    return clean(f"{change.get('author', '')} change {change['id']}: {patch.get('field')} {cell(patch.get('value'))}{reason}{until}")
+    return clean(f"{change.get('author', '')} change {change['id']}: {named(patch['field'], patch['value'])}{reason}{until}")
 
 
 def _step(step: Document, screen: Screen) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from quarterdeck.cli.client import Document
-from quarterdeck.cli.render import ended, label, listing, since
+from quarterdeck.cli.render import amount, ended, label, listing, since
 from quarterdeck.cli.session import Output, Session
 from quarterdeck.cli.status import WatchOption, repeat
 from quarterdeck.clock import SystemClock
@@ -83,9 +83,15 @@ def draw(session: Session, kind: str, document: Document) -> None:
         now = SystemClock().now()
         items = [{**item, "age": since(item.get("since"), now), "ended": ended(item.get("last_exit"))} for item in document["items"]]
         document = {**document, "items": items}
+    if kind == "changes" and not session.machine:
+        document = {**document, "items": [{**item, "patch": _readable(item["patch"])} for item in document["items"]]}
     if not session.machine:  # a column that no item has says nothing
         columns = [pair for pair in columns if any(pair[1].split(".")[0] in item for item in document["items"])] or columns
     listing(session, document, columns, f"no {kind} yet; qd up deploys a system" if kind != "changes" else "no changes; qd scale makes one")
+
+
+def _readable(patch: Document) -> Document:
+    return {**patch, "value": amount(patch["field"], patch["value"])}
 
 
 def _plural(noun: str) -> str:

@@ -9,6 +9,7 @@ import typer
 from quarterdeck.cli.client import Document
 from quarterdeck.cli.deployment import Watch, told
 from quarterdeck.cli.get import draw
+from quarterdeck.cli.plan import WITHIN, tell
 from quarterdeck.cli.progress import Silent, choose
 from quarterdeck.cli.render import show
 from quarterdeck.cli.screen import clean
@@ -29,17 +30,24 @@ def rollback(
     revision: Annotated[
         int | None, typer.Argument(metavar="REVISION", show_default=False, help="Which; the one before without it.")
     ] = None,
+    *,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the journal.")] = "",
     timeout: Annotated[str, typer.Option(metavar="TIME", help="How long to wait for Ready.")] = "2m",
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Return at once.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what going back would change; nothing is changed.")] = False,
 ) -> int:
     """Return to an earlier revision, spec and code; it becomes the newest one and is shown until Ready.
 
+    $ qd rollback --dry-run         the plan of it, as qd plan shows one
     $ qd rollback
     $ qd rollback 3 --reason "errors since 4"
     """
     within = duration(timeout)
-    made: Document = session.client.post("/v1/rollback", {"system": session.system, "to": revision, "reason": reason}, timeout=120)
+    body = {"system": session.system, "to": revision, "reason": reason or None, "dry_run": dry_run or None}
+    made: Document = session.client.post("/v1/rollback", body, timeout=WITHIN)
+    if dry_run:
+        tell(session, made)
+        return 0
     words = f"revision {made['number']} of {clean(made['system'])} is deployed"
     if no_wait:
         show(session, made, lambda screen: screen.line(words), name=str(made["number"]))

@@ -13,6 +13,7 @@ from quarterdeck.cli.follow import follow
 from quarterdeck.cli.render import clock_time, listing, show, style_of
 from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Output, Session
+from quarterdeck.errors import UserError
 
 _COLUMNS = [
     ("SEQ", "seq"),
@@ -49,7 +50,9 @@ def journal(
     if not session.machine:
         document["items"] = [{**record, "time": clock_time(record["at"])} for record in document["items"]]
     columns = [*_COLUMNS, ("ON BEHALF OF", "on_behalf_of"), ("HASH", "hash")] if session.output is Output.wide else _COLUMNS
-    listing(session, document, columns, "nothing happened yet; qd up deploys a system")
+    filtered = any(value is not None for value in (target, verb, after))
+    empty = "no record is like that; qd journal shows them all" if filtered else "nothing happened yet; qd up deploys a system"
+    listing(session, document, columns, empty)
 
 
 def _follow(session: Session, asked: dict[str, str | None], after: int | None, limit: int) -> None:
@@ -96,6 +99,10 @@ def export(
         for line in lines:
             print(line, file=session.screen.out)
         return
-    with file.open("w", encoding="utf-8") as out:
-        count = sum(out.write(f"{line}\n") > 0 for line in lines)
+    try:
+        with file.open("w", encoding="utf-8") as out:
+            count = sum(out.write(f"{line}\n") > 0 for line in lines)
+    except OSError as error:
+        hint = "name a file that can be written, or none for stdout"
+        raise UserError(f"{file} cannot be written: {error.strerror}", hint=hint, where=str(file.absolute())) from error
     session.say(f"{count} lines in {file}")

@@ -35,7 +35,7 @@ def logs(
     follow_: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines.")] = False,
     since: Annotated[str | None, typer.Option(metavar="TIME", help="Only lines of the last e.g. 10m.")] = None,
     previous: Annotated[bool, typer.Option("--previous", "-p", help="Of the incarnation before this one.")] = False,
-    tail: Annotated[int, typer.Option("--tail", "-n", metavar="N", help="That many last lines.")] = 200,
+    tail: Annotated[int, typer.Option("--tail", "-n", metavar="N", min=0, max=10_000, help="That many last lines.")] = 200,
     timestamps: Annotated[bool, typer.Option("--timestamps", "-t", help="With the time of each line.")] = False,
 ) -> None:
     """Output of replicas.
@@ -53,8 +53,12 @@ def logs(
         "previous": previous or None,
         "follow": follow_ or None,
     }
+    silent = True
     for event in _events(session, query, endless=follow_):
         session.screen.line(_line(session, event.data, timestamps=timestamps))
+        silent = False
+    if silent and tail:
+        session.say("no such line" if since or previous else "no output yet; qd logs -f waits for it")
 
 
 def _events(session: Session, query: Query, *, endless: bool) -> Iterator[Event]:

@@ -52,13 +52,15 @@ def _verb(arguments: list[str]) -> int:
 
 
 def _typer(arguments: list[str]) -> int:
-    from quarterdeck.cli.dispatch import root  # noqa: PLC0415
+    from quarterdeck.cli.dispatch import REFUSED, misused, root  # noqa: PLC0415
 
     try:
-        root()(arguments, prog_name="qd")
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    return 0
+        code = root()(arguments, prog_name="qd", standalone_mode=False)
+    except SystemExit as end:  # completion
+        code = end.code
+    except REFUSED as error:
+        raise misused(error) from error
+    return code if isinstance(code, int) else int(code is not None)
 
 
 def _reader_gone() -> int:

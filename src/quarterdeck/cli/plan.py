@@ -33,8 +33,7 @@ def plan(
     The index at the end can be given to qd apply --index, which then refuses when the world has moved.
     """
     document = session.client.post("/v1/plan", Source.read(file).body(os.environ), timeout=WITHIN)
-    session.warn(document.get("warnings") or ())
-    show(session, document, lambda screen: screen.lines(*drawn(document, screen)), name=str(document["index"]))
+    tell(session, document)
     return PENDING if detailed_exitcode and document["steps"] else 0
 
 
@@ -55,6 +54,12 @@ def apply(
     text = f"revision {revision['number']} of {clean(revision['system'])} {word} · index {revision['index']}"
     show(session, revision, lambda screen: screen.line(text), name=str(revision["number"]))
     session.say("next: qd wait --for ready · qd status")
+
+
+def tell(session: Session, document: Document) -> None:
+    """Print a Plan."""
+    session.warn(document.get("warnings") or ())
+    show(session, document, lambda screen: screen.lines(*drawn(document, screen)), name=str(document["index"]))
 
 
 def drawn(document: Document, screen: Screen) -> list[str]:

@@ -16,6 +16,12 @@ BAD: Final = frozenset({"failed", "false", "dead", "down", "denied"})
 FAIR: Final = frozenset({"starting", "running", "pending", "draining", "quarantined", "unknown", "half-open", "degraded"})
 
 
+SECONDS: Final = frozenset({"timeout", "reset", "ready_within", "drain", "within", "retry_after"})
+SIZES: Final = frozenset({"memory", "bytes", "per_agent_limit", "per_replica_limit"})
+TIMES: Final = frozenset({"at", "since", "until", "restart_before"})
+"""Fields of documents whose bare number or text has a unit that people want to see."""
+
+
 def style_of(word: str) -> tuple[str, ...]:
     """The colour of a state; the word itself is always shown too."""
     lowered = word.lower()
@@ -88,7 +94,7 @@ def listing(session: Session, document: Mapping[str, Any], columns: Sequence[tup
     if not session.machine and not items:
         session.say(empty)
         return
-    show(session, document, lambda s: table(s, [c for c, _ in columns], [[cell(pick(item, f)) for _, f in columns] for item in items]))
+    show(session, document, lambda s: table(s, [c for c, _ in columns], [[amount(f, pick(item, f)) for _, f in columns] for item in items]))
 
 
 def label(item: Mapping[str, Any]) -> str:
@@ -117,16 +123,49 @@ def cell(value: Any) -> str:
             return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"  # noqa: PLR2004 three figures are enough for people
         case list():
             return ", ".join(cell(one) for one in value)
-        case {"name": str(name), **_rest}:
-            return name
-        case {"ready": ready, "desired": desired, "max": most}:
-            return f"{ready} of {desired} (max {most})"
-        case {"from": source, "to": target, **_rest}:
-            return f"{source}->{target}"
         case dict():
-            return ", ".join(f"{key} {cell(one)}" for key, one in value.items() if one is not None)
+            return _short(value) or ", ".join(named(key, one) for key, one in value.items() if one is not None)
         case _:
             return str(value)
+
+
+def _short(value: Mapping[str, Any]) -> str:
+    """What documents hold again and again, in its own words; empty for anything else."""
+    match value:
+        case {"name": str(name), **_rest}:
+            return name
+        case {"ready": ready, "desired": desired, "min": least, "max": most} if least == most:
+            return f"{ready} of {desired}"
+        case {"ready": ready, "desired": desired, "max": most}:
+            return f"{ready} of {desired} (max {most})"
+        case {"agent": agent, "min": least, "max": most}:
+            return f"{agent} {least}" + (f" to {most}" if most != least else "")
+        case {"from": source, "to": target, **_rest}:
+            return f"{source}->{target}"
+        case _:
+            return ""
+
+
+def named(field: str, value: Any) -> str:
+    """`timeout 5 s`, `database 4 KiB`."""
+    label = "size" if field == "bytes" else field.removesuffix("_bytes").replace("_bytes_", "_")
+    return f"{label} {amount(field, value)}"
+
+
+def amount(field: str, value: Any) -> str:
+    """The value of a field in few words, with the unit that the field is in."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if number and field in SECONDS:
+        return f"{value:g} s"
+    if number and (field in SIZES or field.endswith(("_bytes", "_bytes_limit"))):
+        return size(value)
+    return clock_time(value) if field in TIMES and value else cell(value)
+
+
+def size(count: float) -> str:
+    """Bytes in the unit that makes them short (IEC 80000-13)."""
+    power = min(int(count).bit_length() - 1, 39) // 10 if count >= 1 else 0
+    return f"{count / 1024**power:.4g} {('B', 'KiB', 'MiB', 'GiB')[power]}"
 
 
 def ended(last: Mapping[str, Any] | None) -> str:

@@ -18,6 +18,7 @@ USUAL: Final = Path("quarterdeck.yaml")
 FileArgument = Annotated[
     Path, typer.Argument(metavar="FILE", show_default=False, help="The spec; ./quarterdeck.yaml without it, - for stdin.")
 ]
+_NOT_UTF8: Final = "it is not UTF-8 text", "save it as UTF-8"
 _VARIABLE: Final = r"[A-Za-z_][A-Za-z0-9_]*"
 _REFERENCE: Final = re.compile(rf"\benv:({_VARIABLE})")
 _FLOW: Final = re.compile(r"\bsecrets\s*:\s*\[([^\]]*)\]")
@@ -43,8 +44,8 @@ class Source:
         except FileNotFoundError as error:
             raise NotFound(f"there is no file {path}", hint="name the spec: qd up FILE", where=str(path.absolute())) from error
         except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise UserError(f"{path} cannot be read: {reason}", where=str(path.absolute())) from error
+            reason, hint = (error.strerror, "name the spec: qd up FILE") if isinstance(error, OSError) else _NOT_UTF8
+            raise UserError(f"{path} cannot be read: {reason}", hint=hint, where=str(path.absolute())) from error
 
     @property
     def code(self) -> Path:

@@ -6,8 +6,10 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 from quarterdeck import stop_order
 from quarterdeck.cli.client import Document
@@ -41,6 +43,16 @@ def ensure(session: Session, port: int | None) -> Document:
             return _second_chance(session, process.returncode, log, begin)
         time.sleep(0.02)
     raise Transient(f"the control plane does not answer after {PATIENCE:.0f} s", hint=f"it may be slow: qd status; its log is {log}")
+
+
+def port_ignored(version: Mapping[str, Any], port: int | None, environ: Mapping[str, str]) -> list[str]:
+    """A warning when the port asked for, by option or QUARTERDECK_PORT, is not that of the control plane that answers; 0 asks for any."""
+    named = environ.get("QUARTERDECK_PORT", "").strip()
+    asked = port if port is not None else int(named) if named.isdecimal() else 0
+    running = urlsplit(str(version.get("url") or "")).port
+    if not asked or running in (None, asked):
+        return []
+    return [f"port {asked} is not used: the control plane runs on port {running} already; qd down, then qd up --port {asked} changes it"]
 
 
 def clear_stop_order(home: Home) -> None:

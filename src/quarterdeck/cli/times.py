@@ -17,7 +17,7 @@ def duration(text: str) -> float:
     if re.fullmatch(r"\d+(?:\.\d+)?", text):
         return float(text)
     if not _DURATION.fullmatch(text):
-        raise UsageError(f"{text!r} is no duration; write for example 90s, 10m or 2h")
+        raise UsageError(f"{text!r} is no duration", hint="write for example 90s, 10m or 2h")
     return sum(float(n) * _SECONDS[unit] for n, unit in re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", text))
 
 
@@ -33,4 +33,4 @@ def instant(text: str, now: float) -> float:
             return (then if then > here else then + timedelta(days=1)).timestamp()
         return datetime.fromisoformat(text).astimezone().timestamp()
     except ValueError as error:
-        raise UsageError(f"{text!r} is no time; write for example 2h, 18:00 or 2026-11-24T18:00") from error
+        raise UsageError(f"{text!r} is no time", hint="write for example 2h, 18:00 or 2026-11-24T18:00") from error

@@ -19,7 +19,7 @@ from quarterdeck.cli.render import dump, show
 from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Session
 from quarterdeck.cli.source import USUAL, FileArgument, Source
-from quarterdeck.cli.start import ensure
+from quarterdeck.cli.start import ensure, port_ignored
 from quarterdeck.cli.times import duration
 from quarterdeck.errors import StoreReadOnly, Transient
 
@@ -53,7 +53,9 @@ def up(
     """
     begun = session.client.clock.monotonic()
     source, within = Source.read(file), duration(timeout)
-    run = Up(session, progress, within, reason, ensure(session, port))
+    version = ensure(session, port)
+    session.warn(port_ignored(version, port, os.environ))
+    run = Up(session, progress, within, reason, version)
     try:
         if watch:
             from quarterdeck.cli.watch import keep_up  # noqa: PLC0415 only when asked for
@@ -83,41 +85,28 @@ class Up:
     def once(
         self, source: Source, *, index: int | None = None, begun: float | None = None, superseded: Callable[[], bool] = bool
     ) -> Result:
-        """Plan, apply, watch, and say how it ended. `begun` is when the user began to wait (monotonic), now without it."""
+        """Apply, watch, and say how it ended. `begun` is when the user began to wait (monotonic), now without it."""
         client = self.session.client
         begun = client.clock.monotonic() if begun is None else begun
-        body = source.body(os.environ)
-        plan = self._plan(body)
-        self._head(plan)
-        revision = self._apply(body, index)
-        status = self._unchanged(plan, revision)
+        revision = self._apply(source.body(os.environ), index)
+        self._head(revision)
+        status = self._unchanged(revision)
         if status is not None:
             return self._end(Result("ready", status, 0.0), None)
         watching = Watch(client, revision["system"], int(revision["number"]), self._progress(), superseded)
         result = watching.until(self.within)
         return self._end(result, client.clock.monotonic() - begun)
 
-    def _plan(self, body: Document) -> Document:
-        """A control plane that was just started, or is coming back, may need a moment until it can look at the world."""
-        return self._insist("/v1/plan", body)
-
     def _apply(self, body: Document, index: int | None) -> Document:
         """The same content applied twice is one revision, so an unknown outcome is tried again; not with an index, which has moved then."""
-        whole = {**body, "index": index, "reason": self.reason or None}
-        if index is not None:
-            found: Document = self.session.client.post("/v1/apply", whole, timeout=APPLY_WITHIN)
-            return found
-        return self._insist("/v1/apply", whole)
-
-    def _insist(self, path: str, body: Document) -> Document:
-        """Ask again for some seconds while the outcome is unknown."""
         client = self.session.client
         deadline = client.clock.monotonic() + WAKES_WITHIN
         while True:
             try:
-                found: Document = client.post(path, body, timeout=APPLY_WITHIN)
+                whole = {**body, "index": index, "reason": self.reason or None}
+                found: Document = client.post("/v1/apply", whole, timeout=APPLY_WITHIN)
             except Transient as error:
-                if isinstance(error, StoreReadOnly) or client.clock.monotonic() > deadline:
+                if index is not None or isinstance(error, StoreReadOnly) or client.clock.monotonic() > deadline:
                     raise
                 time.sleep(0.05)
                 continue
@@ -133,19 +122,21 @@ class Up:
             return Silent()
         return choose(self.style, self.session.screen, quiet=self.session.quiet)
 
-    def _head(self, plan: Document) -> None:
-        self.session.warn(plan.get("warnings") or ())
+    def _head(self, revision: Document) -> None:
+        self.session.warn(revision.get("warnings") or ())
         if self.worded:
             home = shortened(self.session.home.root)
             self.session.screen.line(
                 f" Quarterdeck {self.version.get('version', '')} · {self.version.get('engine', 'local')} engine · home {home}"
             )
-            if plan["steps"]:
+            plan = revision.get("plan")
+            if plan and plan["steps"]:
                 self.session.screen.line(f" {sized(plan)}")
 
-    def _unchanged(self, plan: Document, revision: Document) -> Document | None:
+    def _unchanged(self, revision: Document) -> Document | None:
         """The status when there is nothing to do, said on the screen; None when there is."""
-        if plan["steps"] or revision.get("created"):
+        plan = revision.get("plan")
+        if plan is None or plan["steps"] or revision.get("created"):
             return None
         status: Document = self.session.client.get("/v1/status", {"system": revision["system"]})
         if not status.get("ready") or int(status.get("revision") or 0) != int(revision["number"]):

@@ -61,6 +61,6 @@ def _kept(path: Path) -> Head:
         found = json.loads(path.read_text())
         return Head(int(found["seq"]), str(found["hash"]), 0.0)
     except FileNotFoundError as error:
-        raise NotFound(f"there is no file {path}") from error
+        raise NotFound(f"there is no file {path}", hint="make one with qd journal head -o json") from error
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is no journal head", hint="make one with qd journal head -o json") from error

@@ -12,6 +12,7 @@ from quarterdeck.cli.session import Session
 from quarterdeck.cli.times import duration
 from quarterdeck.cli.usage import UsageError
 from quarterdeck.errors import NotFound, Transient
+from quarterdeck.states import REPLICA
 
 EVERY: Final = 0.1
 _SLICE: Final = 5.0
@@ -31,7 +32,9 @@ def wait(
     """
     name, mark, state = goal.partition("=")
     if not mark and name != "ready":
-        raise UsageError(f"{goal!r}: write ready, or NAME=STATE, e.g. collectors/collector-1=ready")
+        raise UsageError(f"{goal!r} is nothing to wait for", hint="write ready, or NAME=STATE, e.g. collectors/collector-1=ready")
+    if mark and state not in REPLICA.moves:
+        raise UsageError(f"no replica is ever {state!r}", hint=f"one of {', '.join(REPLICA.moves)}")
     session, name = session.aimed_at(name)
     deadline = session.client.clock.monotonic() + duration(timeout)
     while True:

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+
+from sqlalchemy import Connection
 
 from quarterdeck.clock import Clock
 from quarterdeck.deploy import revise
@@ -18,21 +21,22 @@ from quarterdeck.deploy.evidence import DEEP, PROOFS
 from quarterdeck.deploy.plan import structural
 from quarterdeck.deploy.reconcile import Look, Reconciler
 from quarterdeck.engines.base import Engine
-from quarterdeck.errors import Conflict, NotFound, Transient, UserError
+from quarterdeck.errors import Conflict, InvalidTransition, NotFound, Transient, UserError
 from quarterdeck.model.desired import Desired
 from quarterdeck.model.home import Home
 from quarterdeck.model.records import PLATFORM, Actor, Change, Condition, Revision
 from quarterdeck.model.steps import Probe, Step
 from quarterdeck.model.world import World
 from quarterdeck.spec.compose import compose
-from quarterdeck.spec.load import Loaded, load
+from quarterdeck.spec.load import load
+from quarterdeck.spec.system import SystemSpec
 from quarterdeck.spec.targets import check_patch
 from quarterdeck.store import changes, code, revisions, systems
 from quarterdeck.store.store import Store
 from quarterdeck.store.writing import Writing
 
 ENGINE_WITHIN = 10.0
-"""Seconds a plan waits for the engine."""
+"""Seconds to wait for an engine that is just starting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,26 @@ class Planned:
     index: int
     steps: tuple[Step, ...]
     warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A revision that is wanted from now on, and the plan it was adopted with; None when the engine could not be asked."""
+
+    revision: Revision
+    created: bool
+    plan: Planned | None
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A revision in the making, beside the world that it would change."""
+
+    spec: SystemSpec
+    content: revise.Content
+    world: World
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -76,9 +100,11 @@ class Fleet:
         if name is None and len(known) == 1:
             return known[0]
         if name is None and known:
-            raise UserError(f"which system? {', '.join(known)}", hint="qd -s NAME …")
-        if name is None or name not in known:
-            raise NotFound(f"no system {name}" if name else "no system is deployed", hint="qd up deploys ./quarterdeck.yaml")
+            raise UserError(f"which system? {', '.join(known)}", hint=f"name one, e.g. -s {known[0]}")
+        if name is None:
+            raise NotFound("no system is deployed", hint="qd up deploys ./quarterdeck.yaml")
+        if name not in known:
+            raise _unknown(name, known)
         return name
 
     def desired(self, system: str) -> Desired | None:
@@ -90,7 +116,7 @@ class Fleet:
         found = self.reconciler.looks.get(system)
         desired = self.desired(system)
         if desired is None:
-            raise NotFound(f"no system {system}")
+            raise _unknown(system, self.names())
         if found is None:
             world = await self.engine.observe(system)
             conditions = self.reconciler.conditions(system)
@@ -99,68 +125,40 @@ class Fleet:
         return replace(look, observed_generation=found.desired.generation)
 
     async def plan(self, source: Source) -> Planned:
-        """What applying the source would do; changes nothing that runs."""
-        loaded = self._load(source)
-        content = revise.content(loaded, self.home, source.environ)
-        now = self.clock.now()
-        with self.store.read() as conn:
-            known = content.system in {s.name for s in systems.systems(conn)}
-            row = systems.get(conn, content.system) if known else None
-            live = changes.live(conn, content.system, now) if row else []
-            old = revisions.current(conn, content.system) if row else None
-        number = 1 if old is None else old.number + (old.digest != content.digest)
-        desired = compose(
-            loaded.system,
-            revision=number,
-            generation=row.generation + 1 if row else 1,
-            index=row.index if row else 0,
-            templates=content.templates,
-            revisions=dict.fromkeys(content.templates, number),
-            changes=live,
-            now=now,
-        )
-        world = await self._observe(content.system)
-        return Planned(content.system, row.index if row else 0, structural(desired, world), tuple(str(w) for w in loaded.warnings))
+        """What applying the source would do; changes nothing that runs. Raises SpecError, Transient without an engine."""
+        return self._foreseen(await self._draft(source))
 
-    async def apply(
-        self, source: Source, actor: Actor, *, index: int | None = None, reason: str = ""
-    ) -> tuple[Revision, bool, tuple[str, ...]]:
-        """Make the source the current revision; True when it is a new one. Raises SpecError, Conflict when the world moved."""
-        loaded = self._load(source)
-        content = revise.content(loaded, self.home, source.environ)
-        revision, created = await self._adopt(content, actor, index, reason)
-        return revision, created, tuple(str(w) for w in loaded.warnings)
+    async def apply(self, source: Source, actor: Actor, *, index: int | None = None, reason: str = "") -> Applied:
+        """Make the source the current revision. Raises SpecError, Conflict when the world moved."""
+        return await self._adopt(await self._draft(source), actor, index, reason)
 
-    async def rollback(self, system: str, to: int | None, actor: Actor, reason: str) -> Revision:
+    async def plan_rollback(self, system: str, to: int | None) -> Planned:
+        """What going back would do; changes nothing that runs. Raises Transient without an engine."""
+        _, draft = await self._earlier(system, to)
+        return self._foreseen(draft)
+
+    async def rollback(self, system: str, to: int | None, actor: Actor, reason: str) -> Applied:
         """Bring an earlier revision back, code included, as a new revision; the one before the current when `to` is None."""
-        with self.store.read() as conn:
-            now = revisions.current(conn, system)
-            history = revisions.history(conn, system)
-        earlier = [r for r in history if now and r.number < now.number and r.digest != now.digest]
-        if to is None and not earlier:
-            raise UserError(f"{system} has no earlier revision", hint="qd history")
-        number = to if to is not None else max(r.number for r in earlier)
-        wanted = next((r for r in history if r.number == number), None)
-        if wanted is None:
-            raise NotFound(f"{system} has no revision {number}", hint="qd history")
-        content = revise.Content(system, wanted.spec, wanted.digest, wanted.code, wanted.lock, revise.templates_of(wanted.templates))
-        revision, _ = await self._adopt(content, actor, None, reason or f"rollback to revision {number}")
-        return revision
+        number, draft = await self._earlier(system, to)
+        return await self._adopt(draft, actor, None, reason or f"rollback to revision {number}")
 
     async def change(self, change: Change, actor: Actor) -> Change:
         """Propose a Change; refused when its target or value makes no sense."""
         with self.store.read() as conn:
             revision = revisions.current(conn, change.system)
         if revision is None:
-            raise NotFound(f"no system {change.system}")
+            raise _unknown(change.system, self.names())
         check_patch(kept_spec(revision.spec), change.target, change.patch)
         kept = await self.store.write(lambda tx: changes.add(tx, change, via=actor.via))
         self.reconciler.wake(change.system)
         return kept
 
     async def revert(self, number: int, actor: Actor, reason: str) -> Change:
-        """End a Change before its time."""
-        ended = await self.store.write(lambda tx: changes.end(tx, number, "reverted", actor, reason))
+        """End a Change before its time. Raises NotFound, Conflict when it has ended."""
+        try:
+            ended = await self.store.write(lambda tx: changes.end(tx, number, "reverted", actor, reason))
+        except InvalidTransition as error:
+            raise Conflict(f"change {number} has ended already", hint="qd get changes -o wide tells how and when") from error
         self.reconciler.wake(ended.system)
         return ended
 
@@ -170,14 +168,15 @@ class Fleet:
         with self.store.read() as conn:
             over = changes.overdue(conn, now)
         for change in over:
-            await self.store.write(partial(changes.end, id=change.id, state="expired", actor=PLATFORM))
+            with suppress(InvalidTransition):  # reverted since it was read
+                await self.store.write(partial(changes.end, id=change.id, state="expired", actor=PLATFORM))
             self.reconciler.wake(change.system)
 
     async def validate(self, system: str, *, deep: bool) -> list[Condition]:
         """Run every proof now, in phase order, and the deep ones where asked."""
         desired = self.desired(system)
         if desired is None:
-            raise NotFound(f"no system {system}")
+            raise _unknown(system, self.names())
         proofs = (*PROOFS, *DEEP) if deep else PROOFS
         probes = [Probe(p.kind, target, p.phase, "asked for") for p in proofs for target, _ in p.targets(desired)]
         return [await self.reconciler.prove(desired, probe) for probe in probes]
@@ -188,24 +187,70 @@ class Fleet:
         self.reconciler.wake(system)
         return await self.engine.remove(system)
 
+    async def _draft(self, source: Source) -> Draft:
+        """Looked at before the code is kept: between that and adopting it, retention must find no time to take it for left over."""
+        loaded = load(source.text, filename=source.filename, base=source.base, environ=source.environ)
+        world = await self._observe(loaded.system.name)
+        content = revise.content(loaded, self.home, source.environ)
+        return Draft(loaded.system, content, world, tuple(str(w) for w in loaded.warnings))
+
+    async def _earlier(self, system: str, to: int | None) -> tuple[int, Draft]:
+        """The kept revision of that number, else the newest that differs from the current one. Raises UserError, NotFound."""
+        with self.store.read() as conn:
+            now = revisions.current(conn, system)
+            if to is None:
+                history = revisions.history(conn, system)
+                earlier = [r for r in history if now and r.number < now.number and r.digest != now.digest]
+                if not earlier:
+                    raise UserError(f"{system} has no earlier revision", hint="qd history lists what is kept; qd up makes a new one")
+                wanted = max(earlier, key=lambda r: r.number)
+            else:
+                wanted = revisions.get(conn, system, to)
+        return wanted.number, Draft(kept_spec(wanted.spec), revise.kept(wanted), await self._observe(system))
+
     async def _observe(self, system: str) -> World:
-        """Look, giving an engine that is just starting some seconds; raises Transient."""
+        """Look, giving an engine that is just starting some seconds; it may still not be reachable."""
         deadline = self.clock.monotonic() + ENGINE_WITHIN
-        while not (world := await self.engine.observe(system)).reachable:
-            if self.clock.monotonic() > deadline:
-                raise Transient(f"the engine cannot be asked: {world.reason}")
+        while True:
+            world = await self.engine.observe(system)
+            if world.reachable or self.clock.monotonic() > deadline:
+                return world
             await asyncio.sleep(0.02)
-        return world
 
-    def _load(self, source: Source) -> Loaded:
-        return load(source.text, filename=source.filename, base=source.base, environ=source.environ)
+    def _foreseen(self, draft: Draft) -> Planned:
+        """The plan of a draft that is not adopted; raises Transient without an engine."""
+        if not draft.world.reachable:
+            raise Transient(f"the engine cannot be asked: {draft.world.reason}", hint="qd status tells when it is back")
+        with self.store.read() as conn:
+            return self._planned(conn, draft)
 
-    async def _adopt(self, content: revise.Content, actor: Actor, index: int | None, reason: str) -> tuple[Revision, bool]:
-        def work(tx: Writing) -> tuple[Revision, bool]:
-            known = {s.name: s for s in systems.systems(tx.connection)}
-            at = known[content.system].index if content.system in known else 0
-            if index is not None and index != at:
-                raise Conflict(f"the world moved: planned at index {index}, now {at}", hint="qd plan again, then qd apply --index")
+    def _planned(self, conn: Connection, draft: Draft) -> Planned:
+        """The steps from the world to the draft with the live Changes, in one snapshot of the store."""
+        system, content, now = draft.spec.name, draft.content, self.clock.now()
+        row = systems.find(conn, system)
+        old = revisions.current(conn, system)
+        number = 1 if old is None else old.number + (old.digest != content.digest)
+        desired = compose(
+            draft.spec,
+            revision=number,
+            generation=row.generation + 1 if row else 1,
+            index=row.index if row else 0,
+            templates=content.templates,
+            revisions=dict.fromkeys(content.templates, number),
+            changes=changes.live(conn, system, now) if row else [],
+            now=now,
+        )
+        return Planned(system, desired.index, structural(desired, draft.world), draft.warnings)
+
+    async def _adopt(self, draft: Draft, actor: Actor, index: int | None, reason: str) -> Applied:
+        """The plan is made in the transaction that adopts: nothing can come between what is told and what is carried out."""
+        content = draft.content
+
+        def work(tx: Writing) -> Applied:
+            planned = self._planned(tx.connection, draft)
+            if index is not None and index != planned.index:
+                message = f"the world moved: planned at index {index}, now {planned.index}"
+                raise Conflict(message, hint="qd plan again, then qd apply --index")
             before = revisions.current(tx.connection, content.system)
             kept = revisions.apply(
                 tx,
@@ -218,11 +263,12 @@ class Fleet:
                 reason,
                 templates=content.templates_json,
             )
-            return kept, before is None or before.number != kept.number
+            created = before is None or before.number != kept.number
+            return Applied(kept, created, planned if draft.world.reachable else None, draft.warnings)
 
-        revision, created = await self.store.write(work)
+        applied = await self.store.write(work)
         self.reconciler.wake(content.system)
-        return revision, created
+        return applied
 
     def in_use(self) -> frozenset[str]:
         """Code digests that are wanted now; retention must not touch them."""
@@ -233,3 +279,8 @@ class Fleet:
         used = self.in_use() | await self.engine.code_in_use()
         keep = await self.store.write(lambda tx: revisions.retain(tx, used))
         code.retain(self.home, keep)
+
+
+def _unknown(name: str, known: tuple[str, ...]) -> NotFound:
+    hint = f"deployed: {', '.join(known)}" if known else "none is deployed; qd up deploys ./quarterdeck.yaml"
+    return NotFound(f"no system {name}", hint=hint)

@@ -1,5 +1,6 @@
 """Starting a control plane: it is awaited, and one that ends at once is quoted."""
 
+import socket
 import subprocess
 import sys
 
@@ -84,3 +85,21 @@ def test_it_is_started_apart_with_this_home(session, monkeypatch, tmp_path):
     assert home == str(session.home.root)
     assert int(descriptors) <= 4
     assert leader.strip() == pid
+
+
+@pytest.mark.parametrize(
+    ("port", "said"),
+    [
+        ("many", "error: 'many' is no port\nhint: QUARTERDECK_PORT is a number, 0 for any\n"),
+        ("taken", "error: port {port} is taken\nhint: qd up --port 0 takes any free one; QUARTERDECK_PORT sets it for good\n"),
+    ],
+)
+def test_the_control_plane_itself_says_what_is_wrong_as_every_verb_does(session, monkeypatch, port, said):
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        taken = holder.getsockname()[1]
+        monkeypatch.setenv("QUARTERDECK_PORT", str(taken) if port == "taken" else port)
+        argv = [sys.executable, "-m", "quarterdeck.cli.main", "--home", str(session.home.root), "serve"]
+        ran = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", said.format(port=taken))

@@ -12,7 +12,7 @@ from quarterdeck.cli.client import parse, refusal
 from quarterdeck.cli.complain import told
 from quarterdeck.cli.daemons import find
 from quarterdeck.cli.phases import advice, failure_lines
-from quarterdeck.cli.render import cell, ended, moment, since
+from quarterdeck.cli.render import amount, cell, ended, moment, named, since, size
 from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.source import Source, variables
 from quarterdeck.cli.times import duration, instant
@@ -232,3 +232,40 @@ def test_daemons_are_known_before_typer(arguments, found):
 
 def test_the_path_of_this_file_is_no_daemon():
     assert find([str(Path(__file__))]) is None
+
+
+@pytest.mark.parametrize(
+    ("count", "written"),
+    [(0, "0 B"), (1023, "1023 B"), (1024, "1 KiB"), (1 << 29, "512 MiB"), (3 << 29, "1.5 GiB"), (1 << 41, "2048 GiB")],
+)
+def test_bytes_are_told_in_the_unit_that_makes_them_short(count, written):
+    assert size(count) == written
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("timeout", 5.0, "timeout 5 s"),
+        ("wal_bytes", 2048, "wal 2 KiB"),
+        ("journal_bytes_limit", 1 << 20, "journal_limit 1 MiB"),
+        ("bytes", 0, "size 0 B"),
+        ("journal_records", 12, "journal_records 12"),
+        ("memory", None, "memory "),
+        ("hold", True, "hold true"),
+    ],
+)
+def test_a_number_of_a_document_is_told_with_its_unit(field, value, words):
+    assert named(field, value) == words
+
+
+def test_times_are_told_in_the_zone_of_this_machine_and_an_absent_one_not_at_all(monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    assert amount("until", "2026-11-24T16:12:01Z") == "2026-11-24 16:12:01.000"
+    assert amount("until", None) == ""
+
+
+def test_counts_and_ranges_are_told_in_words():
+    assert cell({"ready": 1, "desired": 2, "min": 2, "max": 2}) == "1 of 2"
+    assert cell({"ready": 1, "desired": 2, "min": 1, "max": 4}) == "1 of 2 (max 4)"
+    assert cell([{"agent": "a/b", "min": 3, "max": 6}, {"agent": "a/c", "min": 1, "max": 1}]) == "a/b 3 to 6, a/c 1"

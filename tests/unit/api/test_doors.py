@@ -1,0 +1,79 @@
+"""Who is refused, what is unknown, and what each of them is told to do."""
+
+import asyncio
+import os
+
+import pytest
+
+from quarterdeck.store import tokens
+
+
+def told(answer):
+    """(status, what to do)."""
+    return answer.status, answer.json["error"]["hint"]
+
+
+def test_every_stranger_is_told_the_way_in(control):
+    owner = os.getuid()
+    assert told(control.get("/v1/systems", client=(f"uid:{owner + 1}", 1))) == (403, f"run qd as uid {owner}, who started it")
+    assert told(control.get("/v1/systems", client=(f"uid:{owner}", 666)))[0] == 403
+    assert "ctx.ask" in control.get("/v1/systems", client=(f"uid:{owner}", 666)).json["error"]["hint"]
+    assert told(control.stranger("GET", "/v1/systems")) == (403, "qd open prints a link that logs a browser in")
+    foreign = control.stranger("GET", "/healthz", headers={"origin": "http://evil.example"})
+    assert told(foreign) == (403, "open the dashboard at http://127.0.0.1:7410")
+    assert told(control.post("/v1/apply", {}, **{"content-length": str(5 << 20)}))[0] == 413
+
+
+def test_specs_and_login_links_come_through_the_socket_only(control):
+    _, secret = control.store.write_sync(lambda tx: tokens.create(tx, "admin", 60.0, "test"))
+    bearer = {"authorization": f"Bearer {secret}"}
+    assert "on the machine" in told(control.stranger("POST", "/v1/apply", json=control.body, headers=bearer))[1]
+    assert "on the machine" in told(control.stranger("POST", "/v1/login", headers=bearer))[1]
+    assert "Bearer" in told(control.stranger("GET", f"/login?code={secret}"))[1]
+
+
+@pytest.mark.parametrize("path", ["/v1/explain?target=one/raeder", "/v1/logs?target=one/raeder"])
+def test_a_target_that_does_not_exist_is_refused_with_the_nearest_name(control, path):
+    control.up()
+    answer = control.get(path)
+    assert (answer.status, answer.json["error"]["message"]) == (404, 'pair has no "one/raeder"')
+    assert answer.json["error"]["hint"] == 'did you mean "one/reader"?'
+
+
+def test_a_system_that_is_not_there_is_refused_with_those_that_are(control):
+    assert told(control.get("/v1/status")) == (404, "qd up deploys ./quarterdeck.yaml")
+    assert told(control.get("/v1/status?system=x")) == (404, "none is deployed; qd up deploys ./quarterdeck.yaml")
+    control.up()
+    assert told(control.get("/v1/status?system=x")) == (404, "deployed: pair")
+
+
+def test_a_malformed_body_names_its_field_and_where_it_is_described(control):
+    answer = control.post("/v1/changes", {"target": "one/reader", "field": "hold", "value": True, "reason": ""})
+    assert answer.status == 422
+    assert answer.json["error"]["message"].startswith("reason: ")
+    assert answer.json["error"]["hint"] == "qd api openapi describes every field"
+
+
+def test_a_change_ends_once(control):
+    control.up()
+    made = control.post("/v1/changes", {"target": "one/reader", "field": "hold", "value": True, "reason": "why"}).json
+    assert (made["apiVersion"], made["kind"]) == ("quarterdeck.dev/v1alpha1", "Change")
+    assert control.delete(f"/v1/changes/{made['id']}").json["state"] == "reverted"
+    again = control.delete(f"/v1/changes/{made['id']}")
+    assert (again.status, again.json["error"]["message"]) == (409, f"change {made['id']} has ended already")
+    assert again.json["error"]["hint"]
+
+
+def test_a_change_that_is_ended_by_two_at_once_harms_neither(control):
+    control.up()
+    until = control.engine.clock.now() + 5
+    change = {"target": "one/reader", "field": "hold", "value": True, "reason": "why", "until": until}
+    number = control.post("/v1/changes", change).json["id"]
+    control.engine.clock.advance(10)
+
+    async def both():
+        await asyncio.gather(control.fleet.expire(), control.fleet.expire())
+
+    asyncio.run(both())
+    ended = {c["id"]: c["state"] for c in control.get("/v1/changes").json["items"]}
+    assert ended[number] == "expired"
