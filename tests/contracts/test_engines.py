@@ -129,6 +129,17 @@ def test_what_was_performed_is_observed(deployed):
     asyncio.run(scenario())
 
 
+def test_the_workloads_alone_are_those_of_a_whole_look(deployed):
+    async def scenario():
+        async with deployed() as engine:
+            alone, whole = await engine.workloads("s"), (await engine.observe("s")).workloads
+            assert [replace(w, replicas=()) for w in alone] == [replace(w, replicas=()) for w in whole]
+            assert [[(r.name, r.pid) for r in w.replicas] for w in alone] == [[(r.name, r.pid) for r in w.replicas] for w in whole]
+            assert await engine.workloads("t") == ()
+
+    asyncio.run(scenario())
+
+
 def test_every_step_may_be_repeated_and_changes_nothing(deployed):
     async def scenario():
         async with deployed() as engine:

@@ -1,6 +1,5 @@
 """The reference is what the code says, and the code says it of everything."""
 
-import ast
 import importlib.util
 import inspect
 from pathlib import Path
@@ -12,9 +11,6 @@ from quarterdeck.deploy.evidence import DEEP, PROOFS
 from quarterdeck.states import MACHINES
 
 ROOT = Path(__file__).parents[2]
-OF_THE_USER = {"UserError", "NotFound", "Conflict", "Forbidden", "SpecError"}
-WITHOUT_A_HINT = 0.45
-"""Share of raised user errors that may do without a hint, because the message says it all. It may only go down."""
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +52,3 @@ def test_every_error_is_in_the_tree(reference):
 def test_every_proof_is_listed_with_what_it_shows(reference):
     text = reference.proofs()
     assert all(f"`{p.kind}`" in text and p.sentence for p in (*PROOFS, *DEEP))
-
-
-def test_errors_of_the_user_carry_a_hint():
-    raised, silent = 0, []
-    for path in (ROOT / "src" / "quarterdeck").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and getattr(node.exc.func, "id", "") in OF_THE_USER:
-                raised += 1
-                silent += [] if any(k.arg == "hint" for k in node.exc.keywords) else [f"{path.name}:{node.lineno}"]
-    assert raised > 40
-    assert len(silent) / raised <= WITHOUT_A_HINT, silent

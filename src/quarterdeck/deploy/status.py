@@ -118,8 +118,7 @@ def replica(seen: Replica, now_revision: str) -> Json:
     }
 
 
-def replicas(look: Look) -> list[Json]:
+def replicas(seen: tuple[WorkloadSeen, ...]) -> list[Json]:
     """All replicas of a system in the order of their names."""
-    seen: tuple[WorkloadSeen, ...] = look.world.workloads
     found = [r for w in seen for r in w.replicas]
     return [replica(r, "") for r in sorted(found, key=lambda r: (r.cluster, r.agent, r.slot, r.incarnation))]

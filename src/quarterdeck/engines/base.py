@@ -10,7 +10,7 @@ from typing import Protocol
 
 from quarterdeck.model.desired import Desired
 from quarterdeck.model.steps import Probe, Step
-from quarterdeck.model.world import Happening, World
+from quarterdeck.model.world import Happening, WorkloadSeen, World
 
 
 class Engine(Protocol):
@@ -20,6 +20,10 @@ class Engine(Protocol):
 
     async def observe(self, system: str) -> World:
         """Look; never act. An engine that cannot see answers `reachable=False`, it does not answer "nothing there"."""
+        ...
+
+    async def workloads(self, system: str) -> tuple[WorkloadSeen, ...]:
+        """The workloads of `observe` alone, for whoever looks often; raises Transient when they cannot be seen."""
         ...
 
     async def preflight(self, system: str, step: Step) -> None:

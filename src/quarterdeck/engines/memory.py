@@ -61,8 +61,13 @@ class MemoryEngine:
             accounts=frozenset(held.streams),
             streams=tuple(StreamSeen(a, agent, 0, 0, 0, 0) for a, agents in held.streams.items() for agent in agents),
         )
-        seen = tuple(_seen(held, w) for w in held.workloads.values())
+        seen = await self.workloads(system)
         return World(self.clock.now(), True, "", bus, tuple(held.rooms.values()), tuple(held.links.values()), seen)
+
+    async def workloads(self, system: str) -> tuple[WorkloadSeen, ...]:
+        """What is held."""
+        held = self._held[system]
+        return tuple(_seen(held, w) for w in held.workloads.values())
 
     async def preflight(self, system: str, step: Step) -> None:
         """Everything is possible in memory."""
@@ -102,7 +107,7 @@ class MemoryEngine:
         known = {desired.system, *held.links, *held.workloads}
         paths = {f"{a}->{b}" for a in held.rooms for b in held.rooms}
         if probe.target not in known | paths:
-            raise NotFound(f"{probe.target} is not here")
+            raise NotFound(f"{probe.target} is not here", hint="qd get agents lists what is")
         return "held in memory"
 
     async def upkeep(self, desired: Desired) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from quarterdeck.errors import SpecError
 from quarterdeck.spec import checks, entry, reader, validation
-from quarterdeck.spec.problems import Finding, Problem, Source, refusal
+from quarterdeck.spec.problems import START, Finding, Problem, Source, refusal
 from quarterdeck.spec.reader import MOST_PROBLEMS
 from quarterdeck.spec.system import SystemSpec
 
@@ -57,7 +57,11 @@ def load_file(path: Path, *, environ: Mapping[str, str], check_entries: bool = T
         with path.open("rb") as file:
             content = file.read(reader.MOST_BYTES + 1)
     except OSError as error:
-        raise SpecError(f"{path} cannot be read: {error.strerror}", hint="qd init writes a spec to start from", where=str(path)) from error
+        raise SpecError(
+            f"{path} cannot be read: {error.strerror}",
+            hint=START,
+            where=str(path),
+        ) from error
     text = decode(content, filename=str(path))
     return load(text, filename=str(path), base=path.absolute().parent, environ=environ, check_entries=check_entries)
 

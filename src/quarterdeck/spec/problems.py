@@ -14,6 +14,10 @@ _MOST_ALLOWED: Final = 16
 Path = tuple[str | int, ...]
 
 
+START: Final = "qd explain spec tells what belongs into one; examples/triage has one"
+"""The hint for somebody who has no spec yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """A fault at a path of the document. `wrong` is the misspelt word that the nearest of `allowed` is looked up for."""

@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Any, Final
 
 from quarterdeck.spec.nodes import Node, duplicates, plain
-from quarterdeck.spec.problems import Finding, Problem, Source, shown
+from quarterdeck.spec.problems import START, Finding, Problem, Source, shown
 
 MOST_BYTES: Final = 256 * 1024
 MOST_NODES: Final = 5_000
@@ -55,7 +55,11 @@ def read(text: str, source: Source) -> Reading:
     root = builder.root
     if root is None or (root.kind == "scalar" and root.value is None):
         return Reading(
-            None, (*builder.problems, source.problem(0, 0, Finding((), "the file is empty", hint="qd init writes a spec to start from")))
+            None,
+            (
+                *builder.problems,
+                source.problem(0, 0, Finding((), "the file is empty", hint=START)),
+            ),
         )
     if root.kind != "mapping":
         return Reading(None, (*builder.problems, source.problem(root.line, root.column, Finding((), "a spec is a mapping (name: value)"))))

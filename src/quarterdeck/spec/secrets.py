@@ -14,6 +14,7 @@ from typing import Final
 from quarterdeck.errors import UserError
 
 MOST_BYTES: Final = 64 * 1024
+_WHAT: Final = f"file: names a text file of at most {MOST_BYTES // 1024} KiB that you may read; its path is relative to the spec"
 
 
 def resolve(reference: str, *, base: Path, environ: Mapping[str, str]) -> str:
@@ -34,12 +35,12 @@ def _content(path: Path, shown: str) -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise UserError(f"{shown} is not a regular file")
+                raise UserError(f"{shown} is not a regular file", hint=_WHAT)
             content = file.read(MOST_BYTES + 1)
         text = content.decode()
     except (OSError, ValueError, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise UserError(f"{shown} cannot be read: {reason}") from error
+        raise UserError(f"{shown} cannot be read: {reason}", hint=_WHAT) from error
     if len(content) > MOST_BYTES or "\0" in text:
-        raise UserError(f"{shown} is not a secret: more than {MOST_BYTES // 1024} KiB or a NUL byte")
+        raise UserError(f"{shown} is not a secret: more than {MOST_BYTES // 1024} KiB or a NUL byte", hint=_WHAT)
     return text.removesuffix("\n").removesuffix("\r")

@@ -53,7 +53,7 @@ def check_patch(spec: SystemSpec, text: str, patch: Patch) -> Target:
     """The target of a Change about to be made; raises NotFound or UserError when `compose` could not carry it out."""
     target = resolve(spec, text)
     if fault := unfit(target, patch):
-        raise UserError(f"{patch.field} of {text}: {fault}")
+        raise UserError(f"{patch.field} of {text}: {fault}", hint=f"qd explain {text} shows what holds now")
     return target
 
 

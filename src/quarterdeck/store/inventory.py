@@ -84,7 +84,7 @@ def _row(connection: Connection, system: str, kind: str, name: str) -> rows.Row:
     row = rows.one(connection, tables.inventory, system=system, kind=kind, name=name)
     if row is None or row["gone"] is not None:
         msg = f"the inventory of {system!r} has no {kind} {name}"
-        raise NotFound(msg)
+        raise NotFound(msg, hint="qd up makes what is missing")
     return row
 
 

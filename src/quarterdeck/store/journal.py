@@ -90,7 +90,7 @@ def digests(connection: Connection, seq: int) -> dict[str, str]:
     row = connection.execute(select(j).where(j.c.seq == seq)).mappings().first()
     if row is None:
         msg = f"there is no journal record {seq}"
-        raise NotFound(msg)
+        raise NotFound(msg, hint="qd journal lists them")
     return {name: row[f"{name}_digest"] for name in PAYLOADS if row[f"{name}_digest"]}
 
 
@@ -99,7 +99,7 @@ def erase(tx: Writing, digest: str, actor: Actor, reason: str) -> Record:
     gone = tx.connection.execute(delete(tables.payloads).where(tables.payloads.c.digest == digest))
     if not gone.rowcount:
         msg = f"there is no payload {digest}"
-        raise NotFound(msg)
+        raise NotFound(msg, hint="qd journal export writes every record with its payloads")
     return append(tx, Entry(actor, ERASED, digest, reason))
 
 

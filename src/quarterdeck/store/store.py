@@ -214,7 +214,7 @@ class Store:
     def _start_reading(self, why: str) -> None:
         if not _size(self.home.database):
             msg = f"there is no database to read in {self.home.root} ({why})"
-            raise NotFound(msg)
+            raise NotFound(msg, hint="qd up starts one; QUARTERDECK_HOME names another home")
         readers = engine.untouched(self.home.database)
         with readers.connect() as connection:
             schema.require(connection)

@@ -47,7 +47,7 @@ def verify(path: Path, *, expected_head: Head | None = None, head_file: Path | N
     """
     if not path.exists():
         msg = f"there is no journal at {path}"
-        raise NotFound(msg)
+        raise NotFound(msg, hint="name a home, or a file that qd journal export wrote")
     audit = Audit(key=key)
     heads = _heads(head_file, audit) if head_file else None
     if _is_database(path):

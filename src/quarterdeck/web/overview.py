@@ -47,7 +47,7 @@ async def live(given: Given, system: str | None = None) -> StreamingResponse:
 async def static(name: str) -> FileResponse:
     """The two files a page needs."""
     if name not in STATIC:
-        raise NotFound(f"no file {name}")
+        raise NotFound(f"no file {name}", hint="the page names the ones there are; load it again")
     return FileResponse(HERE / "static" / name, media_type=STATIC[name], headers=HEADERS)
 
 
@@ -76,6 +76,6 @@ async def _facts(given: Services, system: str | None) -> dict[str, Any]:
         "clusters": nouns.clusters(look, given.url),
         "agents": nouns.agents(look),
         "links": nouns.links(look),
-        "replicas": status.replicas(look),
+        "replicas": status.replicas(look.world.workloads),
         "records": [nouns.record(r) for r in records],
     }

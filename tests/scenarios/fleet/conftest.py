@@ -17,7 +17,7 @@ import pytest
 from quarterdeck import linux
 from quarterdeck.cli.client import Client
 from quarterdeck.clock import SystemClock
-from quarterdeck.errors import QuarterdeckError
+from quarterdeck.errors import QuarterdeckError, Transient
 from quarterdeck.model.home import Home
 
 QD = Path(sys.executable).with_name("qd")
@@ -258,7 +258,9 @@ class Fleet:
         return self.client.get(f"/v1/{noun}", query)["items"]
 
     def replicas(self, *, agent="", state="ready"):
-        found = self.items("replicas")
+        found = []
+        with suppress(Transient):  # the node is away: nobody is seen
+            found = self.items("replicas")
         return {r["name"]: r for r in found if r["name"].startswith(agent) and state in ("", r["state"])}
 
     def journal(self, verb=None, target=None):

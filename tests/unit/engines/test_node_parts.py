@@ -34,6 +34,15 @@ def test_a_table_is_kept_over_restarts_and_only_rises(tmp_path):
     assert Tables(tmp_path).accept(Table(2, 0))
 
 
+@pytest.mark.parametrize("text", ["", "{", '{"epoch": 1, "generation": 1}', '["no table"]'], ids=["empty", "cut", "old", "none"])
+def test_a_table_that_cannot_be_read_is_kept_beside_and_an_empty_one_is_in_force(tmp_path, text, capfd):
+    (tmp_path / "table.json").write_text(text)
+    assert Tables(tmp_path).now == Table(0, 0)
+    assert (tmp_path / "table.unreadable").read_text() == text
+    assert "kept as" in capfd.readouterr().err
+    assert Tables(tmp_path).accept(Table(1, 1))
+
+
 def test_incarnations_only_rise_even_after_a_torn_write(tmp_path):
     counters = Counters(tmp_path)
     assert counters.take(["s/c/a-0", "s/c/a-1"]) == {"s/c/a-0": 1, "s/c/a-1": 1}

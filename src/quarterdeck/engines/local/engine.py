@@ -35,7 +35,7 @@ from quarterdeck.model.steps import (
     Step,
 )
 from quarterdeck.model.table import Credential, Row, Table
-from quarterdeck.model.world import BusSeen, Happening, StreamSeen, World
+from quarterdeck.model.world import BusSeen, Happening, StreamSeen, WorkloadSeen, World
 from quarterdeck.store import inventory, meta
 from quarterdeck.store.store import Store
 from quarterdeck.store.writing import Writing
@@ -80,6 +80,11 @@ class LocalEngine:
         workloads = observe.workloads(self._seen, system, table)
         weak = tuple(self.node.hello.get("weakenings", ()))
         return World(self.clock.now(), True, "", bus, tables.namespaces(table, system), links, workloads, weak)
+
+    async def workloads(self, system: str) -> tuple[WorkloadSeen, ...]:
+        """Ask the node alone."""
+        table = await self._current()
+        return observe.workloads(await self.node.request("observe"), system, table)
 
     async def preflight(self, system: str, step: Step) -> None:
         """What can be known before trying: the bus program is there, the bus answers."""

@@ -67,7 +67,7 @@ async def prove(bench: Bench, probe: Probe) -> str:
         case "PathRefused":
             return await _path_refused(bench, probe.target)
         case _:
-            raise NotFound(f"the local engine has no probe {probe.kind}")
+            raise NotFound(f"the local engine has no probe {probe.kind}", hint="deploy/evidence.py lists the proofs")
 
 
 async def ask(bus: Admin, clock: Clock, question: Question) -> Reply:

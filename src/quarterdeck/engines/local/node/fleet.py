@@ -344,7 +344,7 @@ class Fleet(Listener):
         for process in reversed(self.processes):
             if process.identity.system == system and process.identity.name == name:
                 return process
-        raise NotFound(f"no replica {name} of system {system} runs here")
+        raise NotFound(f"no replica {name} of system {system} runs here", hint="qd get replicas lists those that do")
 
     async def probe(self, system: str, name: str, probe: dict[str, Any], within: float) -> dict[str, Any]:
         """Ask a replica something over its channel. Raises NotFound, TimeoutError."""

@@ -54,7 +54,7 @@ def lock(home: Home) -> int:
     except BlockingIOError:
         first = os.pread(descriptor, 20, 0).decode().strip() or "unknown"
         os.close(descriptor)
-        raise Conflict(f"a node (pid {first}) already runs on {home.root}", where=str(home.node / "lock")) from None
+        raise Conflict(f"a node (pid {first}) already runs on {home.root}", hint="qd down ends it", where=str(home.node / "lock")) from None
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor

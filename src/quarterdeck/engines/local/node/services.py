@@ -232,7 +232,7 @@ class Services:
     def restart(self, name: str) -> None:
         """End the service's process so that it starts anew. Raises NotFound."""
         if name not in self._programs:
-            raise NotFound(f"no service {name}")
+            raise NotFound(f"no service {name}", hint=f"there are: {', '.join(self._programs) or 'none'}")
         self._programs[name].restart()
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -33,8 +34,17 @@ class Tables:
         self.now = self._read()
 
     def _read(self) -> Table:
+        """What was accepted last; an empty one where there is none, or none that this version can read: that is kept beside.
+
+        The control plane then brings everything back, since it looks at what the node holds and not at what it once sent.
+        """
         with contextlib.suppress(FileNotFoundError):  # the first start of this home
-            return Table.from_json(json.loads(self._path.read_text()))
+            text = self._path.read_bytes()
+            try:
+                return Table.from_json(json.loads(text))
+            except (KeyError, TypeError, ValueError) as error:
+                beside = self._path.replace(self._path.with_suffix(".unreadable"))
+                sys.stderr.write(f"the table cannot be read ({error!r}); it is kept as {beside}, and an empty one is in force\n")
         return Table(0, 0)
 
     def accept(self, table: Table) -> bool:
@@ -42,7 +52,7 @@ class Tables:
         if table.version == self.now.version:
             return False
         if table.version < self.now.version:
-            raise Conflict(f"table {table.version} is older than {self.now.version}, which is in force")
+            raise Conflict(f"table {table.version} is older than {self.now.version}, which is in force", hint="read the one in force first")
         _replace(self._path, json.dumps(table.to_json(), separators=(",", ":")))
         self.now = table
         return True

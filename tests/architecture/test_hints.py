@@ -1,15 +1,12 @@
-"""An error that somebody can mend says how: every one that is made at the doors carries a hint."""
+"""An error that somebody can mend says how: every one carries a hint."""
 
 import ast
 from pathlib import Path
-
-import pytest
 
 import quarterdeck
 
 SOURCE = Path(quarterdeck.__file__).parent
 FOR_THE_USER = {"UserError", "UsageError", "SpecError", "NotFound", "Conflict", "Forbidden", "TooLarge"}
-PLACES = ("cli/*.py", "api/*.py", "deploy/*.py", "agents/*.py", "app.py", "store/tokens.py")
 
 
 def made(tree):
@@ -23,13 +20,13 @@ def made(tree):
 def silent(tree):
     """Lines of those whose hint is missing or a constant without text."""
     for node in made(tree):
-        hint = next((k.value for k in node.keywords if k.arg == "hint"), None)
+        given = {k.arg: k.value for k in node.keywords}
+        hint = given.get("hint", given.get("problems"))  # each problem of a spec has a hint of its own
         if hint is None or (isinstance(hint, ast.Constant) and not hint.value):
             yield node.lineno
 
 
-@pytest.mark.parametrize("pattern", PLACES)
-def test_every_error_of_the_user_says_what_to_do(pattern):
-    trees = {path: ast.parse(path.read_text()) for path in SOURCE.glob(pattern)}
-    assert any(True for tree in trees.values() for _ in made(tree)), "nothing is made here: the pattern is out of date"
+def test_every_error_of_the_user_says_what_to_do():
+    trees = {path: ast.parse(path.read_text()) for path in SOURCE.rglob("*.py")}
+    assert sum(1 for tree in trees.values() for _ in made(tree)) > 80
     assert [f"{path.relative_to(SOURCE)}:{line}" for path, tree in trees.items() for line in silent(tree)] == []
