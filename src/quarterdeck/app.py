@@ -123,13 +123,15 @@ async def run(app: App) -> None:
             app.reconciler.wake(name)
         doors = group.create_task(server.serve(sockets=app.sockets))
         stopped = asyncio.create_task(app.stopping.wait())
-        await asyncio.wait({doors, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        server.should_exit = server.force_exit = True
-        await doors
-        stopped.cancel()
+        try:
+            await asyncio.wait({doors, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            server.should_exit = server.force_exit = True
+            await doors
+            stopped.cancel()
+        finally:
+            await app.engine.close()
         for task in tasks:
             task.cancel()
-    await app.engine.close()
 
 
 async def _housekeeping(app: App) -> None:

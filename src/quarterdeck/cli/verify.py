@@ -33,7 +33,8 @@ def verify(
     $ qd journal verify
     $ qd journal verify journal.jsonl --head kept-elsewhere.json
     """
-    from quarterdeck.store.verify import verify as judge  # noqa: PLC0415 SQLAlchemy, for this alone
+    from quarterdeck.store.recover import Marker  # noqa: PLC0415 SQLAlchemy, for this alone
+    from quarterdeck.store.verify import verify as judge  # noqa: PLC0415
 
     beside = session.home.root / HEAD_FILE
     verdict = judge(
@@ -41,6 +42,7 @@ def verify(
         expected_head=_kept(head) if head else None,
         head_file=beside if file is None and beside.exists() else None,
         key=key,
+        in_doubt=file is None and Marker.of(session.home.root).get() != "ok",
     )
     document = {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "JournalVerdict", **asdict(verdict), "problems": list(verdict.problems)}
 

@@ -86,6 +86,7 @@ class Reconciler:
     looks: dict[str, Look] = field(default_factory=dict)
     _awake: dict[str, asyncio.Event] = field(default_factory=dict)
     _group: asyncio.TaskGroup | None = None
+    _over: bool = False
     _steps: int = 0
     _met: set[str] = field(default_factory=set)
     _begun: dict[tuple[str, int], float] = field(default_factory=dict)
@@ -96,12 +97,18 @@ class Reconciler:
             self._group = group
             for name in list(self._awake):
                 group.create_task(self._worker(name))
-            untold: tuple[Happening, ...] = ()
-            while True:
-                happened = await self.engine.changed()
-                for name in {h.system for h in happened if h.system} or set(self._awake):
-                    self.wake(name)
-                untold = await self._write_down((*untold, *happened)[-MOST_UNTOLD:])
+            try:
+                await self._follow()
+            finally:
+                self._over = True
+
+    async def _follow(self) -> None:
+        untold: tuple[Happening, ...] = ()
+        while True:
+            happened = await self.engine.changed()
+            for name in {h.system for h in happened if h.system} or set(self._awake):
+                self.wake(name)
+            untold = await self._write_down((*untold, *happened)[-MOST_UNTOLD:])
 
     async def _write_down(self, happened: tuple[Happening, ...]) -> tuple[Happening, ...]:
         """Have it journalled; gives back what could not be, because the store is read-only: it is told with what happens next."""
@@ -119,9 +126,9 @@ class Reconciler:
             self._group.create_task(self._worker(name))
 
     async def _worker(self, name: str) -> None:
-        event, me = self._awake[name], asyncio.current_task()
+        event = self._awake[name]
         failures = 0
-        while me is not None and not me.cancelling():  # a library below may have taken our cancellation for its own timeout
+        while not self._over:  # a library below may have taken our cancellation for its own timeout
             event.clear()
             began = self.clock.monotonic()
             try:

@@ -30,6 +30,11 @@ class Marker:
 
     path: Path
 
+    @classmethod
+    def of(cls, root: Path) -> Marker:
+        """The marker of a home."""
+        return cls(root / "store.state")
+
     def prepare(self) -> None:
         """Lay the file out while there is room."""
         if not self.path.exists():

@@ -54,7 +54,7 @@ class Store:
     def __init__(self, home: Home, clock: Clock, held: lock.FileLock, on_fatal: Callable[[BaseException], None], limits: Limits) -> None:
         self.home, self.limits = home, limits
         self._clock, self._held, self._on_fatal = clock, held, on_fatal
-        self._marker = Marker(home.root / "store.state")
+        self._marker = Marker.of(home.root)
         self._head_file = home.root / headfile.NAME
         self._growth = Growth()
         self._failed: BaseException | None = None

@@ -40,10 +40,13 @@ class Verdict:
     key: str = ""
 
 
-def verify(path: Path, *, expected_head: Head | None = None, head_file: Path | None = None, key: str | None = None) -> Verdict:
+def verify(
+    path: Path, *, expected_head: Head | None = None, head_file: Path | None = None, key: str | None = None, in_doubt: bool = False
+) -> Verdict:
     """Judge a database or an export. Raises NotFound when there is no such file.
 
     `expected_head` is an earlier `head()` kept elsewhere, `head_file` the second file of the home, `key` the public key (hex) to insist on.
+    `in_doubt`: the store has failed at a commit and is not mended yet; that one may be in the journal and not in the head file.
     """
     if not path.exists():
         msg = f"there is no journal at {path}"
@@ -59,7 +62,7 @@ def verify(path: Path, *, expected_head: Head | None = None, head_file: Path | N
         audit.expect(expected_head)
     if head_file and heads is not None:
         live = path.with_name(path.name + "-shm").exists()
-        audit.compare(_caught_up(head_file, heads, audit) if live else heads)
+        audit.compare(_caught_up(head_file, heads, audit) if live else heads, may_lag=in_doubt)
     return Verdict(not audit.problems, audit.records, tuple(audit.problems), audit.head, audit.key or "")
 
 

@@ -1,18 +1,32 @@
-"""One converged system as values: two linked clusters, three replicas, every proof held an instant ago."""
+"""One converged system as values: two linked clusters, three replicas, every proof held an instant ago. And one kept in a store."""
 
-from dataclasses import dataclass, replace
+import json
+from dataclasses import asdict, dataclass, replace
 
 import pytest
 
+from quarterdeck.clock import VirtualClock
+from quarterdeck.deploy.composer import Composer
 from quarterdeck.deploy.evidence import DEEP, PROOFS
 from quarterdeck.deploy.plan import plan
 from quarterdeck.deploy.reconcile import Look
 from quarterdeck.model.desired import Desired, Link, Namespace, Quota, Template, Workload
-from quarterdeck.model.records import Condition
+from quarterdeck.model.home import Home
+from quarterdeck.model.records import Actor, Condition
 from quarterdeck.model.steps import PHASES
 from quarterdeck.model.world import BusSeen, Exit, Replica, StreamSeen, WorkloadSeen, World
+from quarterdeck.store import revisions
+from quarterdeck.store.store import Store
 
 NOW = 1_700_000_000.0
+ACTOR = Actor("uid:0", "socket")
+SPEC = """\
+apiVersion: quarterdeck.dev/v1alpha1
+kind: System
+metadata: {name: s}
+spec: {clusters: {a: {quota: {replicas: 9}, agents: {reader: {run: "agents:reader", replicas: 2}}}}}
+"""
+TEMPLATES = json.dumps({"a/reader": asdict(Template("1" * 64, "tree", "agents:reader"))})
 LIMITS = Quota(cpu=1.0, memory=1024**3, replicas=4)
 
 
@@ -91,3 +105,22 @@ def scene():
 @pytest.fixture
 def killed():
     return Exit(code=None, signal=9, oom=False, hang=False, at=NOW - 5, detail="killed by SIGKILL")
+
+
+@pytest.fixture
+def clock():
+    return VirtualClock()
+
+
+@pytest.fixture
+def store(tmp_path, clock):
+    """Holds system s: two readers."""
+    opened = Store.open(Home(tmp_path / "home"), clock)
+    opened.write_sync(lambda tx: revisions.apply(tx, "s", SPEC, "d1", "tree", "lock", ACTOR, "first", templates=TEMPLATES))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def compose(store, clock):
+    return Composer(store, clock)

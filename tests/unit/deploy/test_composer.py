@@ -1,44 +1,9 @@
 """The desired whole, composed anew only when it can have changed."""
 
-import json
-from dataclasses import asdict
+from quarterdeck.model.records import Change, Patch
+from quarterdeck.store import changes, systems
 
-import pytest
-
-from quarterdeck.clock import VirtualClock
-from quarterdeck.deploy.composer import Composer
-from quarterdeck.model.desired import Template
-from quarterdeck.model.home import Home
-from quarterdeck.model.records import Actor, Change, Patch
-from quarterdeck.store import changes, revisions, systems
-from quarterdeck.store.store import Store
-
-ACTOR = Actor("uid:0", "socket")
-SPEC = """\
-apiVersion: quarterdeck.dev/v1alpha1
-kind: System
-metadata: {name: s}
-spec: {clusters: {a: {quota: {replicas: 9}, agents: {reader: {run: "agents:reader", replicas: 2}}}}}
-"""
-TEMPLATES = json.dumps({"a/reader": asdict(Template("1" * 64, "tree", "agents:reader"))})
-
-
-@pytest.fixture
-def clock():
-    return VirtualClock()
-
-
-@pytest.fixture
-def store(tmp_path, clock):
-    opened = Store.open(Home(tmp_path / "home"), clock)
-    opened.write_sync(lambda tx: revisions.apply(tx, "s", SPEC, "d1", "tree", "lock", ACTOR, "first", templates=TEMPLATES))
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def compose(store, clock):
-    return Composer(store, clock)
+from .conftest import ACTOR
 
 
 def scale(store, count, until=None):

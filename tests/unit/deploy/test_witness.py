@@ -2,23 +2,9 @@
 
 import asyncio
 
-import pytest
-
-from quarterdeck.clock import VirtualClock
 from quarterdeck.deploy.witness import EventWitness
-from quarterdeck.model.home import Home
-from quarterdeck.model.records import Actor
 from quarterdeck.model.world import Happening
-from quarterdeck.store import conditions, journal, meta, revisions
-from quarterdeck.store.store import Store
-
-
-@pytest.fixture
-def store(tmp_path):
-    opened = Store.open(Home(tmp_path / "home"), VirtualClock())
-    opened.write_sync(lambda tx: revisions.apply(tx, "s", "spec", "digest", "code", "lock", Actor("uid:0", "socket"), "first"))
-    yield opened
-    opened.close()
+from quarterdeck.store import conditions, journal, meta
 
 
 def exited(at, **detail):

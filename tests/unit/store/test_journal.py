@@ -229,6 +229,18 @@ def test_the_export_is_lines_of_json_and_verifies(store, tmp_path, clock, note):
         verify(tmp_path / "nothing")
 
 
+def test_a_commit_that_failed_may_be_missing_in_the_head_file_until_the_store_is_mended(store, home, note, monkeypatch):
+    monkeypatch.setattr("quarterdeck.store.verify._CATCH_UP", 0.0)
+    note(store, 3)
+    lagging = home.root / "lagging"
+    lagging.write_bytes((home.root / "journal.head").read_bytes())
+    note(store)
+    assert "the head file ends at record 3" in verify(home.database, head_file=lagging).problems[0]
+    assert verify(home.database, head_file=lagging, in_doubt=True).ok
+    store.write_sync(lambda tx: tx.connection.execute(text("DELETE FROM journal WHERE seq>2")))
+    assert not verify(home.database, head_file=lagging, in_doubt=True).ok
+
+
 def test_the_head_file_starts_again_when_it_is_long(tmp_path, monkeypatch):
     monkeypatch.setattr(headfile, "LIMIT", 1000)
     path = tmp_path / "journal.head"

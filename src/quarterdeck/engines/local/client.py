@@ -51,8 +51,8 @@ class NodeClient:
 
     async def run(self) -> None:
         """Until cancelled: keep a node running and a connection to it."""
-        me, pause = asyncio.current_task(), 0.05
-        while me is not None and not me.cancelling():  # Python 3.11's TaskGroup loses a cancellation that meets an error of a child
+        pause = 0.05
+        while True:
             try:
                 await self._attach()
             except Transient:
@@ -60,12 +60,21 @@ class NodeClient:
                 pause = min(pause * 2, 5.0)
                 continue
             pause = 0.05
-            try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(self._read())
-                    group.create_task(self._watch())
-            except* ConnectionError:
-                self._detach()
+            await self._follow()
+
+    async def _follow(self) -> None:
+        """Until the connection ends. No TaskGroup: Python 3.11's loses a cancellation of ours that meets an error of a child."""
+        parts = [asyncio.create_task(self._read()), asyncio.create_task(self._watch())]
+        try:
+            await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for part in parts:
+                part.cancel()
+            ends = await asyncio.gather(*parts, return_exceptions=True)
+            self._detach()
+        for end in ends:
+            if isinstance(end, Exception) and not isinstance(end, ConnectionError):
+                raise end
 
     async def request(self, verb: str, *, limit: float = 5.0, **fields: Any) -> Any:
         """One question to the node; `limit` is seconds. Raises what the node answered, Transient when it did not."""

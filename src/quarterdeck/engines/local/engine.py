@@ -64,6 +64,7 @@ class LocalEngine:
     _epoch: int = 0
     _seen: dict[str, Any] = field(default_factory=dict)
     _admin: Admin | None = None
+    _closed: bool = False
     _events_boot: str = ""
     _events_after: int = 0
     _editing: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -172,22 +173,21 @@ class LocalEngine:
 
     async def follow_watermarks(self) -> None:
         """Each second: how far every stream has come, into the inventory, so that a loss is noticed at the next start."""
-        me = asyncio.current_task()
-        while me is not None and not me.cancelling():  # the bus's library may take our cancellation for its own timeout
+        while not self._closed:  # the bus's library may take our cancellation for its own timeout
             await asyncio.sleep(1.0)
             with contextlib.suppress(Transient):  # the bus or the store is away: the next second tries again
                 await self._note_watermarks(await self._bus().streams())
 
     async def renew_credentials(self) -> None:
         """At half life, whether or not anything else makes the loop look: its rounds may be further apart than a short life."""
-        me = asyncio.current_task()
-        while me is not None and not me.cancelling():
+        while not self._closed:
             await asyncio.sleep(self.credential_ttl / 8)
             with contextlib.suppress(Transient):  # the node is away: the next time
                 await self._top_up()
 
     async def close(self) -> None:
-        """Leave the bus."""
+        """Leave the bus, for good; what follows it ends."""
+        self._closed = True
         admin, self._admin = self._admin, None
         if admin is not None:
             await admin.__aexit__(None, None, None)
@@ -263,6 +263,8 @@ class LocalEngine:
         if running is None or running["state"] != "ready":
             return replace(NO_BUS, reason=running["reason"] or running["state"] if running else "not started")
         if self._admin is None:
+            if self._closed:
+                raise Transient("the control plane is stopping")
             admin = Admin(server.url(running["port"]), self.keys, self.clock)
             await admin.__aenter__()
             self._admin = admin
