@@ -22,11 +22,11 @@ def ours(fleet: measure.Fleet, count: int) -> dict[str, Any]:
 
 
 def platform(fleet: measure.Fleet) -> float:
-    """PSS in MiB of everything of ours that is no replica."""
-    fleet.scale(0)
+    """PSS in MiB of everything of ours that is no replica, the fork server included."""
     roots = {int((fleet.home.node / "lock").read_text()), fleet.client.get("/v1/version")["pid"]}
     every = [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit()]
-    return sum(measure.pss(roots | {pid for pid in every for root in roots if linux.descends(pid, root)}))
+    ours = roots | {pid for pid in every for root in roots if linux.descends(pid, root)}
+    return sum(measure.pss(ours - set(fleet.pids())))
 
 
 def sizes(fleet: measure.Fleet, peer: measure.Ray | str, count: int, rounds: int) -> dict[str, object]:
@@ -60,6 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--no-peer", action="store_true")
     given = parser.parse_args(arguments)
     with measure.fleet() as fleet:
+        idle = platform(fleet)
         if given.no_peer:
             peer, found = "not asked for", [sizes(fleet, "", count, given.rounds) for count in given.counts]
             base = 0.0
@@ -67,9 +68,18 @@ def main(arguments: list[str] | None = None) -> None:
             with measure.ray(given.ray) as other:
                 found = [sizes(fleet, other, count, given.rounds) for count in given.counts]
                 peer, base = ("ray", other.base) if isinstance(other, measure.Ray) else (other, 0.0)
-        idle = platform(fleet)
+        fleet.scale(1)
+        after = platform(fleet)
     what = "asked for to answering; PSS of each replica"
-    measure.report("G2", what=what, peer=peer, sizes=found, ours_base_pss_mib=round(idle, 1), peer_base_pss_mib=round(base, 1))
+    measure.report(
+        "G2",
+        what=what,
+        peer=peer,
+        sizes=found,
+        ours_base_pss_mib=round(idle, 1),
+        ours_base_pss_afterwards_mib=round(after, 1),
+        peer_base_pss_mib=round(base, 1),
+    )
 
 
 if __name__ == "__main__":

@@ -34,6 +34,8 @@ CONNECT_WITHIN: Final = 10.0
 PING_EVERY: Final = 10
 OUTBOX: Final = 8 * 1024 * 1024
 """Bytes kept while the server is away; what does not fit is refused to the caller."""
+FLUSHER_TURNS: Final = 4
+"""Rounds of the loop in which nats-py's flusher, once woken, has written what waits; one that does not is stuck or without a server."""
 BACKLOG: Final = 1024
 """Messages of one subscription that wait in this process; what does not fit is dropped and logged."""
 _REFUSED: Final = re.compile(r'Permissions Violation for Publish to "([^"]+)"', re.IGNORECASE)
@@ -217,11 +219,19 @@ class Connection:
         from nats.errors import Error  # noqa: PLC0415
 
         try:
-            for _ in range(2):  # nats-py writes its ping ahead of what still waits in its buffer: only the second one comes after it
+            for _ in range(1 if await self._handed_over() else 2):  # nats-py pings ahead of what still waits: the second comes after it
                 await self.nats.flush(within)  # type: ignore[arg-type]  # nats-py says int and means seconds
         except (Error, TimeoutError) as error:
             msg = f"the bus did not confirm within {within} s"
             raise Transient(msg) from error
+
+    async def _handed_over(self) -> bool:
+        """Let nats-py's flusher have its turn; whether nothing waits any more."""
+        for _ in range(FLUSHER_TURNS):
+            if not self.nats.pending_data_size:
+                break
+            await asyncio.sleep(0)
+        return not self.nats.pending_data_size
 
     async def refuses(self, subject: str) -> bool:
         """Publish an empty message on `subject` and tell whether the server refused it: its error comes before the flush's answer."""
