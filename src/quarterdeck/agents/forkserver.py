@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio  # noqa: F401 imported for the children: it is most of their start-up time
+import concurrent.futures.thread  # noqa: F401 the same: what is not async runs in a thread
 import gc
 import importlib
 import json
