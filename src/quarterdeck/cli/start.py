@@ -63,9 +63,10 @@ def clear_stop_order(home: Home) -> None:
 def _spawn(home: Home, log: Path, port: int | None) -> subprocess.Popen[bytes]:
     """In a session of its own, with no descriptor of ours; it outlives this command."""
     log.parent.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
-    chosen = ["--port", str(port)] if port is not None else []
-    argv = [sys.executable, "-m", "quarterdeck.cli.main", "--home", str(home.root), "serve", *chosen]
+    argv = [sys.executable, "-m", "quarterdeck.cli.main", "--home", str(home.root), "serve"]
     environ = {**os.environ, "QUARTERDECK_HOME": str(home.root)}
+    if port is not None:  # by the environment, so that the node, which inherits it, starts it again on the same one
+        environ["QUARTERDECK_PORT"] = str(port)
     with log.open("ab") as out:
         return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, env=environ)  # noqa: S603 our own
 

@@ -166,6 +166,8 @@ def explain(look: Look, target: str) -> Json | None:
     name = workload.name if workload is not None else target
     seen = [r for w in look.world.workloads if w.name == name or w.name.startswith(f"{target}/") for r in w.replicas]
     wanted = [r for r in seen if r.name == target] or seen
+    if look.world.reachable and target not in (name, *(r.name for r in seen)):
+        return None  # a number that no replica has
     related = [c for c in look.conditions.values() if c.target == name or name.partition("/")[0] in c.target.split("->")]
     return {
         "apiVersion": "quarterdeck.dev/v1alpha1",

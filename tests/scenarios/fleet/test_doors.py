@@ -1,6 +1,8 @@
 """Who may come in, and who may not: a second control plane, strangers on the port, agents from inside, a journal that was touched."""
 
 import http.client
+import os
+import signal
 import socket
 import sqlite3
 import stat
@@ -63,6 +65,18 @@ def test_a_taken_port_is_said_so_and_leaves_nothing_running(make_fleet):
         assert f"port {port} is taken" in ran.err
         assert "--port 0" in ran.err
         assert [line for line in fleet.left() if "serve" in line] == []
+
+
+def test_the_port_of_the_command_holds_over_a_restart_of_the_control_plane(make_fleet):
+    with make_fleet("restarted") as fleet:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        fleet.up("--port", str(port), QUARTERDECK_PORT="7999")
+        old = fleet.control()
+        os.kill(old, signal.SIGKILL)
+        fleet.until(lambda: (found := fleet.client.answers()) and found["pid"] != old, what=fleet.logs)
+        assert urlsplit(fleet.status()["url"]).port == port
 
 
 def test_strangers_on_the_port_are_refused(deployed):

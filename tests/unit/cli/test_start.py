@@ -74,15 +74,15 @@ def test_it_is_started_apart_with_this_home(session, monkeypatch, tmp_path):
     """The real command line of the child, carried out by a stand-in for the interpreter."""
     seen = tmp_path / "seen"
     stand_in = tmp_path / "python"
-    asked = ('"$@"', '"$QUARTERDECK_HOME"', "$(ls /proc/self/fd | wc -l)", "$(ps -o sid= -p $$)", "$$")
+    asked = ('"$@"', '"$QUARTERDECK_HOME $QUARTERDECK_PORT"', "$(ls /proc/self/fd | wc -l)", "$(ps -o sid= -p $$)", "$$")
     stand_in.write_text("\n".join(["#!/bin/sh", *(f"echo {one} >> {seen}" for one in asked)]))
     stand_in.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(stand_in))
     with pytest.raises(Terminal):
         start.ensure(session, 0)
     argv, home, descriptors, leader, pid = seen.read_text().splitlines()
-    assert argv == f"-m quarterdeck.cli.main --home {session.home.root} serve --port 0"
-    assert home == str(session.home.root)
+    assert argv == f"-m quarterdeck.cli.main --home {session.home.root} serve"
+    assert home == f"{session.home.root} 0"
     assert int(descriptors) <= 4
     assert leader.strip() == pid
 

@@ -52,6 +52,12 @@ def test_explain_covers_cluster_agent_and_replica(scene, target):
 
 def test_explain_of_nothing_is_nothing(scene):
     assert nouns.explain(scene.look(), "a/nobody") is None
+    assert nouns.explain(scene.look(), "a/reader-99") is None
+
+
+def test_explain_of_a_replica_that_cannot_be_seen_is_of_its_agent(scene):
+    scene.world = replace(scene.world, reachable=False, reason="no answer", workloads=())
+    assert nouns.explain(scene.look(), "a/reader-1")["state"] == {"replicas": []}
 
 
 def test_explain_never_shows_where_a_secret_lies(scene):
