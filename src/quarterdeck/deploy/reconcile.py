@@ -37,7 +37,7 @@ STEP_DEADLINE = 30.0
 RETRY_AFTER = 1.0
 """Seconds before the next look when a step did not come out done; an event of the engine comes first."""
 APART = 0.03
-"""Seconds from one look to the next that an event asks for; healing is the engine's own and does not wait for us."""
+"""Seconds from one look to the next that an event asks for, more where looks take long: healing does not wait for us, it is the engine's."""
 MOST_UNTOLD = 10_000
 """Happenings kept in memory while the store cannot write: as many as the node keeps."""
 
@@ -146,10 +146,11 @@ class Reconciler:
                 del self._awake[name]
                 self.looks.pop(name, None)
                 return
+            took = self.clock.monotonic() - began
             with contextlib.suppress(TimeoutError):  # time to look again without a wake-up
                 async with asyncio.timeout(pause):
                     await event.wait()
-                    await asyncio.sleep(began + APART - self.clock.monotonic())  # one look for all that happens meanwhile
+                    await asyncio.sleep(began + max(APART, 2 * took) - self.clock.monotonic())  # one look for all that happens meanwhile
 
     async def _tell(self, system: str, error: Exception) -> None:
         text = "".join(traceback.format_exception(error))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from quarterdeck.engines.local.node.decide import rollout_key
 from quarterdeck.engines.local.node.fleet import Workload
@@ -13,6 +13,9 @@ from quarterdeck.engines.local.node.memory import FRESH
 from quarterdeck.engines.local.node.process import Process
 from quarterdeck.model.desired import rollout_digest
 from quarterdeck.model.world import Replica
+
+
+_FIELDS: Final = tuple(field.name for field in fields(Replica))
 
 
 def row(workload: Workload) -> dict[str, Any]:
@@ -30,8 +33,14 @@ def row(workload: Workload) -> dict[str, Any]:
         "quarantined": list(asked.quarantined),
         "rollout_digest": rollout_digest(asked.rollout, asked.restart),
         "halted": _halted(workload),
-        "replicas": [asdict(replica) for replica in sorted([*living, *absent], key=lambda r: (r.slot, r.incarnation))],
+        "replicas": [_told(replica) for replica in sorted([*living, *absent], key=lambda r: (r.slot, r.incarnation))],
     }
+
+
+def _told(replica: Replica) -> dict[str, Any]:
+    """As `asdict`, which copies every value deeply and would be most of what a look costs."""
+    exit_ = replica.last_exit
+    return {**{name: getattr(replica, name) for name in _FIELDS}, "last_exit": None if exit_ is None else asdict(exit_)}
 
 
 def _halted(workload: Workload) -> str:
