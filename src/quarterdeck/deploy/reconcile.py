@@ -37,7 +37,7 @@ STEP_DEADLINE = 30.0
 RETRY_AFTER = 1.0
 """Seconds before the next look when a step did not come out done; an event of the engine comes first."""
 APART = 0.03
-"""Seconds from one look to the next that an event asks for, more where looks take long: healing does not wait for us, it is the engine's."""
+"""Seconds from one look to the next that an event asks for, more where looks take long; healing is the engine's and does not wait."""
 MOST_UNTOLD = 10_000
 """Happenings kept in memory while the store cannot write: as many as the node keeps."""
 

@@ -14,7 +14,6 @@ from quarterdeck.engines.local.node.process import Process
 from quarterdeck.model.desired import rollout_digest
 from quarterdeck.model.world import Replica
 
-
 _FIELDS: Final = tuple(field.name for field in fields(Replica))
 
 
