@@ -62,7 +62,7 @@ class LocalEngine:
     _table: Table | None = None
     _boot: str = ""
     _epoch: int = 0
-    _seen: dict[str, Any] = field(default_factory=dict)
+    _seen: dict[str, Any] = field(default_factory=lambda: {"rows": [], "incarnations": {}, "services": []})
     _admin: Admin | None = None
     _closed: bool = False
     _events_boot: str = ""
