@@ -58,11 +58,11 @@ def kill_bus(fleet: measure.Fleet) -> float:
     return kill(old, lambda: bus(fleet) != old and fleet.ask(TARGET, timeout=0.02) == agent)
 
 
-def times(fleet: measure.Fleet, once: Callable[[measure.Fleet], float], count: int) -> dict[str, float]:
+def times(fleet: measure.Fleet, once: Callable[[measure.Fleet], float], count: int, pause: float) -> dict[str, float]:
     """Milliseconds over `count` kills."""
     found = []
     for _ in range(count):
-        time.sleep(PAUSE)
+        time.sleep(pause)
         found.append(once(fleet))
     return {"p50": round(median(found), 1), "least": round(min(found), 1), "max": round(max(found), 1)}
 
@@ -71,9 +71,12 @@ def main(arguments: list[str] | None = None) -> None:
     """Print the line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--count", type=int, default=10)
+    parser.add_argument("--pause", type=float, default=PAUSE)
     given = parser.parse_args(arguments)
     with measure.fleet() as fleet:
-        figures = {"control_plane_ms": times(fleet, kill_control, given.count), "nats_server_ms": times(fleet, kill_bus, given.count)}
+        control_plane = times(fleet, kill_control, given.count, given.pause)
+        nats_server = times(fleet, kill_bus, given.count, given.pause)
+    figures = {"control_plane_ms": control_plane, "nats_server_ms": nats_server}
     measure.report("restarts", what="SIGKILL to answering", kills_each=given.count, **figures)
 
 

@@ -41,7 +41,7 @@ def test_deploy_rate_and_memory():
 
 
 def test_restarts_of_the_platform():
-    found = line("restarts", "--count", "1")
+    found = line("restarts", "--count", "1", "--pause", "1")
     assert found["kills_each"] == 1
     assert found["control_plane_ms"]["max"] > 0
     assert found["nats_server_ms"]["max"] > 0
