@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 import traceback
@@ -35,6 +36,14 @@ def load(run: str, code: str) -> Agent:
     except (Exception, SystemExit) as error:
         raise EntryError(error, code) from error
     return agent
+
+
+def read_ahead(module: object) -> None:
+    """Read the signatures of a module's agents before the fork, so that replicas need not; each reports for itself what is wrong."""
+    for found in tuple(vars(module).values()):
+        if isinstance(found, Agent):
+            with contextlib.suppress(Exception):
+                found.check()
 
 
 def place(error: BaseException, code: str) -> str:

@@ -25,6 +25,7 @@ from typing import Any
 
 from quarterdeck import linux
 from quarterdeck.agents import confine, replica
+from quarterdeck.agents.entry import read_ahead
 from quarterdeck.bus import connection
 from quarterdeck.bus.rehearsal import rehearse
 
@@ -90,7 +91,7 @@ class ForkServer:
         if self._imports.get(name, {}) is not None:
             importlib.invalidate_caches()
             try:
-                importlib.import_module(name)
+                read_ahead(importlib.import_module(name))
             except BaseException as error:  # noqa: BLE001 user code at import may raise anything, SystemExit too; it is reported
                 self._imports[name] = replica.describe(error, self._code)
                 return self._imports[name]

@@ -3,7 +3,7 @@ import textwrap
 
 import pytest
 
-from quarterdeck.agents.entry import EntryError, load
+from quarterdeck.agents.entry import EntryError, load, read_ahead
 
 
 @pytest.fixture
@@ -75,3 +75,19 @@ def test_names_that_are_not_there_and_code_that_exits(tree):
     assert failure(code, "no_such_module_here:x").error == "ImportError: No module named 'no_such_module_here'"
     tree("import sys\nsys.exit(3)\n", "leaves.py")
     assert (failure(code, "leaves:x").error, failure(code, "leaves:x").where) == ("SystemExit: 3", "leaves.py:2")
+
+
+def test_what_is_read_ahead_is_not_read_again_and_a_fault_in_it_is_left_to_the_replica(tree):
+    code = tree(
+        "from quarterdeck import Agent\n"
+        "good, faulty = Agent(), Agent()\n"
+        '@good.on("v")\ndef v(a: int): ...\n'
+        '@faulty.on("w")\ndef w(a, b): ...\n'
+    )
+    good = load("entry_under_test:good", code)
+    good._handlers = None
+    read_ahead(sys.modules["entry_under_test"])
+    known = good._handlers
+    assert set(known) == {"v"}
+    assert load("entry_under_test:good", code).handlers is known
+    assert failure(code, "entry_under_test:faulty").where == "entry_under_test.py:5"

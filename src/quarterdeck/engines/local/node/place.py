@@ -42,9 +42,12 @@ class Place:
 
     def work(self, *names: str) -> Path:
         """A private writable folder, made when missing."""
-        folder = self.home.node / "work"
-        for name in names:
+        folder = self.home.node.joinpath("work", *names)
+        try:
             folder.mkdir(mode=0o700, exist_ok=True)
-            folder /= name
-        folder.mkdir(mode=0o700, exist_ok=True)
+        except FileNotFoundError:  # each folder above it is private too, which mkdir's `parents` does not promise
+            if not names:
+                raise
+            self.work(*names[:-1])
+            folder.mkdir(mode=0o700, exist_ok=True)
         return folder
