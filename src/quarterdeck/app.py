@@ -65,15 +65,9 @@ def serve(home: Home, port: int | None) -> int:
             return 0
         asyncio.run(_run(home, port))
     except QuarterdeckError as error:
-        sys.stderr.write(_told(error))
+        sys.stderr.write(error.told)  # `qd up` quotes these lines of our log
         return error.exit_code
     return 0
-
-
-def _told(error: QuarterdeckError) -> str:
-    """As every verb says it; `qd up` quotes these lines of our log."""
-    parts = ("error:", error.message), ("  at:", error.where), ("hint:", error.hint)
-    return "".join(f"{name} {text}\n" for name, text in parts if text)
 
 
 async def _run(home: Home, port: int | None) -> None:

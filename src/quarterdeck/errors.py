@@ -30,6 +30,12 @@ class QuarterdeckError(Exception):
         self.hint = hint
         self.where = where
 
+    @property
+    def told(self) -> str:
+        """Its lines for a log, in the form in which every verb says an error."""
+        parts = ("error:", self.message), ("  at:", self.where), ("hint:", self.hint)
+        return "".join(f"{name} {text}\n" for name, text in parts if text)
+
 
 class UserError(QuarterdeckError):
     """Something the caller can mend."""

@@ -190,7 +190,7 @@ class LocalEngine:
         self._closed = True
         admin, self._admin = self._admin, None
         if admin is not None:
-            await admin.__aexit__(None, None, None)
+            await admin.close()
 
     # The table.
 

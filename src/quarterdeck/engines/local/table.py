@@ -83,12 +83,6 @@ def without_workload(table: Table, system: str, name: str) -> Table:
     return replace(table, rows=tuple(r for r in table.rows if r is not gone))
 
 
-def without_system(table: Table, system: str) -> Table:
-    """The table without anything of a system."""
-    rooms = tuple(r for r in table.rooms if r.system != system)
-    return replace(table, rooms=rooms, rows=tuple(r for r in table.rows if r.system != system))
-
-
 def with_credentials(table: Table, known: Known, mint: Mint, fresh: Callable[[Credential], bool], *, spare: int) -> Table:
     """The table with every slot holding credentials for its living incarnations, else the next one, and for `spare` to come.
 

@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             home.run.rmdir()
         del held  # the lock is given back by the end of the process, not before
     except QuarterdeckError as error:
-        sys.stderr.write(f"error: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
+        sys.stderr.write(error.told)
         return error.exit_code
     return 0
 
