@@ -79,6 +79,8 @@ class Transient(QuarterdeckError):
     exit_code = 5
     http_status = 503
     retry = True
+    after = 0.0
+    """Seconds after which it is worth trying again; 0: nobody has said."""
 
 
 class StoreReadOnly(Transient):

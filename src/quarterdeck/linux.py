@@ -26,6 +26,7 @@ _CAPSET: Final = {"x86_64": 126, "aarch64": 91}
 _CAPABILITY_VERSION_3: Final = 0x20080522
 _LANDLOCK_CREATE_RULESET: Final = 444
 _ARG_START, _ARG_END = 45, 46  # fields of /proc/self/stat counted after the closing bracket of the name, proc(5) numbers them 48 and 49
+_TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -100,8 +101,12 @@ def pids() -> Iterator[int]:
 def stat(pid: int) -> tuple[str, int, int]:
     """(state letter, parent's pid, start time in clock ticks since boot); ("", 0, 0) when the process is gone."""
     with contextlib.suppress(OSError):  # it ended between being named and being read
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-        return fields[0], int(fields[1]), int(fields[19])
+        file = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)  # bare calls: the door asks for each request
+        try:
+            fields = os.read(file, 4096).rpartition(b") ")[2].split()
+        finally:
+            os.close(file)
+        return fields[0].decode(), int(fields[1]), int(fields[19])
     return "", 0, 0
 
 
@@ -135,11 +140,12 @@ def marked(variable: str, pattern: str) -> dict[int, str]:
     return found
 
 
-def resident(pid: int) -> int:
-    """Resident memory in bytes, 0 when the process is gone."""
+def usage(pid: int) -> tuple[float, int]:
+    """(CPU seconds of all its threads in user and system mode, resident bytes); (0, 0) when the process is gone. One read of /proc."""
     with contextlib.suppress(OSError):  # it ended
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return 0
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS, int(fields[21]) * _PAGE
+    return 0.0, 0
 
 
 def kill(pid: int, sig: int = signal.SIGKILL) -> None:

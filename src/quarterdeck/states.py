@@ -65,4 +65,54 @@ BREAKER: Final = Machine(
     _moves({"closed": "open", "open": "half-open", "half-open": "closed open"}),
 )
 
-MACHINES: Final = (REPLICA, CHANGE, PHASE, BREAKER)
+TASK: Final = Machine(
+    "Task",
+    "queued",
+    _moves(
+        {
+            "queued": "running failed dead cancelled",  # failed: its deadline passed; dead: given up without another attempt
+            "running": "waiting done failed unknown queued dead cancelled",  # queued: tried again
+            "waiting": "running queued failed dead cancelled",  # for other tasks, or for a human
+            "unknown": "queued cancelled",  # somebody said what became of the effect
+            "dead": "queued",  # somebody wants it tried again
+            "failed": "queued",
+            "done": "",
+            "cancelled": "",
+        }
+    ),
+)
+
+EFFECT: Final = Machine(
+    "Effect",
+    "started",
+    _moves(
+        {
+            "started": "done failed unknown started",  # started again under a newer fence, where a second call does no harm
+            "failed": "started",
+            "unknown": "done failed started",  # somebody said so; started: may be called again
+            "done": "",
+        }
+    ),
+)
+
+QUESTION: Final = Machine(
+    "Question",
+    "open",
+    _moves({"open": "answered expired withdrawn", "answered": "", "expired": "", "withdrawn": ""}),
+)
+
+MESSAGE: Final = Machine(
+    "Message",
+    "waiting",
+    _moves(
+        {
+            "behind": "waiting",  # the one before it of the same order has ended
+            "waiting": "sent done dead",  # done, dead: the stream had it, though its word was lost
+            "sent": "waiting done dead",  # waiting: the stream lost it
+            "dead": "waiting done",  # somebody wants it tried again; done: another copy of it was handled
+            "done": "",
+        }
+    ),
+)
+
+MACHINES: Final = (REPLICA, CHANGE, PHASE, BREAKER, TASK, EFFECT, QUESTION, MESSAGE)

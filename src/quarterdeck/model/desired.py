@@ -65,7 +65,7 @@ class Workload:
     """An agent role of a cluster at a template with n replicas. `restart_before`: replicas started earlier (epoch seconds) are replaced.
 
     `revision` is the number of the system revision that introduced the template, for people; `because` says which live Change
-    set a value (`replicas 3 → 5 (human change 12, "load test", until 18:00)`).
+    set a value (`replicas 3 → 5 (human change 12, "load test", until 18:00)`). `stopped`: it has no replicas by a person's order.
     """
 
     cluster: str
@@ -79,6 +79,7 @@ class Workload:
     rollout: Rollout = Rollout()
     restart: Restart = Restart()
     because: tuple[str, ...] = ()
+    stopped: bool = False
 
     @property
     def name(self) -> str:
@@ -127,6 +128,28 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Allowance:
+    """What may be spent, by kind: of all tasks of a UTC day together, or of each one given from outside.
+
+    `cluster` empty = the whole system. More `money_per_minute` than that holds tasks back.
+    """
+
+    cluster: str
+    per: str
+    limits: tuple[tuple[str, float], ...] = ()
+    money_per_minute: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What the door of a system takes: of one tenant `rate` tasks a second for ever and `burst` at once, and `open` unfinished in all."""
+
+    rate: float = 2000.0
+    burst: int = 20_000
+    open: int = 200_000
+
+
+@dataclass(frozen=True, slots=True)
 class Desired:
     """The desired whole of one system, after composing spec and Changes.
 
@@ -141,6 +164,8 @@ class Desired:
     namespaces: tuple[Namespace, ...]
     workloads: tuple[Workload, ...]
     links: tuple[Link, ...]
+    budgets: tuple[Allowance, ...] = ()
+    intake: Intake = Intake()
     _by_name: dict[str, Workload] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

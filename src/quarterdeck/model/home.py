@@ -51,6 +51,11 @@ class Home:
         return self.root / "revisions"
 
     @property
+    def blobs(self) -> Path:
+        """Large payloads and results by system and content."""
+        return self.root / "blobs"
+
+    @property
     def bus(self) -> Path:
         """Configuration, account claims and stream files of nats-server."""
         return self.root / "bus"
@@ -69,6 +74,11 @@ class Home:
     def stop_order(self) -> Path:
         """Preallocated file: its first byte turns to `1` when everything must stay down."""
         return self.root / "stop"
+
+    @property
+    def halts(self) -> Path:
+        """Preallocated file: what must not run on this machine."""
+        return self.root / "halts"
 
     @property
     def api_socket(self) -> Path:

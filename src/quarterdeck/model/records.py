@@ -12,6 +12,11 @@ RANK: Final[dict[str, int]] = {"human": 0, "drill": 1, "heal": 2, "tune": 3, "sc
 """Lower wins: human > drill > heal > tune > scale."""
 
 
+def storable(text: str) -> str:
+    """Text that every database can hold: agents' words may carry lone surrogates and NUL."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
     """Who: `uid:0` of a unix socket peer, `token:ab12` of the API, `loop` or `node` of the platform itself. `via` is the door."""
@@ -64,10 +69,11 @@ class Record:
 class Patch:
     """One field of one target and the value it should have.
 
-    field: replicas (int) | restart_before (epoch seconds) | quarantined (bool, target `cluster/agent-n`) | hold (bool).
+    field: replicas (int) | restart_before (epoch seconds) | quarantined (bool, target `cluster/agent-n`) | hold (bool) |
+    stopped (true: nothing of it may run; the target is `system:`, a cluster or `cluster/agent`).
     """
 
-    field: Literal["replicas", "restart_before", "quarantined", "hold"]
+    field: Literal["replicas", "restart_before", "quarantined", "hold", "stopped"]
     value: object
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from quarterdeck.model.desired import Link, Namespace, Template
+from quarterdeck.model.measures import Delivered
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +21,58 @@ class Exit:
 
 
 @dataclass(frozen=True, slots=True)
+class Flow:
+    """What a replica sent to one cluster: calls, not attempts, since its start; the rates are of the last ten seconds.
+
+    `failed` of the `sent` got no answer in the end (an error answer is one); a call that an open breaker held back counts in both.
+    """
+
+    to: str
+    sent: int
+    failed: int
+    per_second: float
+    failed_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One line of a replica slot's ten-minute ring, taken each second while it has a process; no line, no process.
+
+    `at` is epoch seconds, `lag_ms` how late its loop was for the newest beat, `cpu_seconds` user and system time. All counters begin anew
+    with each `incarnation`; `unanswered` are those of the `sent` that got no answer. `beat_age` is how many seconds ago the newest beat
+    came, None before the first: what a beat tells is as old as that.
+    """
+
+    at: float
+    incarnation: int
+    progress: int
+    lag_ms: float
+    inflight: int
+    memory_bytes: int
+    cpu_seconds: float
+    handled: int
+    failed: int
+    sent: int
+    unanswered: int
+    beat_age: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """What an agent answers to: the JSON Schema of its payload (None: it takes none) and the first line of its handler's docstring."""
+
+    name: str
+    payload: dict[str, object] | None
+    doc: str
+
+
+@dataclass(frozen=True, slots=True)
 class Replica:
-    """One running copy `cluster/agent-n`. `since` and `started` are epoch seconds; `revision` is its template's digest."""
+    """One running copy `cluster/agent-n`. `since` and `started` are epoch seconds; `revision` is its template's digest.
+
+    `handled` and `failed` are the messages it worked off since its start, well or not; `circuits` are its breakers that are not closed, by
+    `cluster/agent`; `utilization` is the part of its places that each verb took over the last ten seconds.
+    """
 
     name: str
     cluster: str
@@ -40,6 +91,11 @@ class Replica:
     lag: float = 0.0
     inflight: int = 0
     forked: bool = True
+    handled: int = 0
+    failed: int = 0
+    flows: tuple[Flow, ...] = ()
+    circuits: tuple[tuple[str, str], ...] = ()
+    utilization: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +135,10 @@ class WorkloadSeen:
 
 @dataclass(frozen=True, slots=True)
 class StreamSeen:
-    """A durable stream on the bus and its watermark. `epoch` is given at creation and raised by whoever rebuilds a stream on purpose."""
+    """A durable stream on the bus and its watermark. `epoch` is given at creation and raised by whoever rebuilds a stream on purpose.
+
+    Every message up to number `acked` has been acknowledged, as the stream sees it.
+    """
 
     account: str
     name: str
@@ -88,6 +147,7 @@ class StreamSeen:
     messages: int
     bytes: int
     epoch: int = 0
+    acked: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +175,7 @@ class World:
     links: tuple[Link, ...]
     workloads: tuple[WorkloadSeen, ...]
     weakenings: tuple[str, ...] = ()
+    delivered: tuple[Delivered, ...] = ()
     _by_name: dict[str, WorkloadSeen] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

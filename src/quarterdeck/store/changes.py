@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, replace
 from typing import Final, Literal
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, bindparam, func, or_, select
 
 from quarterdeck import states
 from quarterdeck.errors import NotFound
@@ -17,7 +17,11 @@ from quarterdeck.store.edits import edited, require
 from quarterdeck.store.writing import Writing
 
 Ended = Literal["expired", "reverted"]
+STOPPED: Final = "stopped"
 _UNSTORED: Final = ("ended", "field", "value")
+_C: Final = tables.changes
+_COVERING: Final = _C.c.target.in_([bindparam("whole"), bindparam("cluster"), bindparam("agent")])
+_STOPPED: Final = select(_C.c.id).where(_C.c.system == bindparam("system"), _C.c.state == "live", _C.c.field == STOPPED, _COVERING).limit(1)
 
 
 def add(tx: Writing, change: Change, *, via: str = "api") -> Change:
@@ -37,8 +41,7 @@ def end(tx: Writing, id: int, state: Ended, actor: Actor, reason: str = "") -> C
     """Expire or revert one. Raises NotFound, or InvalidTransition when it has ended before."""
     row = rows.one(tx.connection, tables.changes, id=id)
     if row is None:
-        msg = f"there is no change {id}"
-        raise NotFound(msg, hint="qd get changes lists them")
+        raise _absent(id)
     old = _change(row)
     story = (f"added {old.at:.0f} by {old.actor}: {old.reason}", f"now {old.state}")
     new = replace(old, state=states.CHANGE.step(old.state, state, story=story))
@@ -57,6 +60,12 @@ def live(connection: Connection, system: str, now: float) -> list[Change]:
     return [_change(row) for row in rows.many(connection, c, query)]
 
 
+def stops(connection: Connection, system: str, agent: str) -> bool:
+    """Whether a live stop covers `cluster/agent`: asked with every claim, so it looks at no more than it must."""
+    covering = {"whole": f"{system}:", "cluster": agent.partition("/")[0], "agent": agent}
+    return connection.execute(_STOPPED, {"system": system, **covering}).first() is not None
+
+
 def overdue(connection: Connection, now: float) -> list[Change]:
     """Those still live whose time is over, of all systems: to be ended as expired."""
     c = tables.changes
@@ -65,20 +74,30 @@ def overdue(connection: Connection, now: float) -> list[Change]:
 
 
 def get(connection: Connection, id: int) -> Change:  # noqa: A002 the noun's own word
-    """One by id; raises NotFound."""
+    """One by id, live or ended; raises NotFound."""
+    found = find(connection, id)
+    if found is None:
+        raise _absent(id)
+    return found
+
+
+def find(connection: Connection, id: int) -> Change | None:  # noqa: A002 the noun's own word
+    """One by id, or None."""
     row = rows.one(connection, tables.changes, id=id)
-    if row is None:
-        msg = f"there is no change {id}"
-        raise NotFound(msg, hint="qd get changes lists them")
-    return _change(row)
+    return _change(row) if row else None
 
 
-def list_(connection: Connection, system: str | None = None, *, limit: int = 200) -> list[Change]:
-    """The newest first, live and ended."""
+def list_(connection: Connection, system: str | None = None, *, cluster: str | None = None, limit: int = 200) -> list[Change]:
+    """The newest first, live and ended; with `cluster` those of that cluster and of what is in it."""
     c = tables.changes
     query = select(c).order_by(c.c.id.desc()).limit(limit)
     query = query if system is None else query.where(c.c.system == system)
+    query = query if cluster is None else query.where(or_(c.c.target == cluster, c.c.target.startswith(f"{cluster}/", autoescape=True)))
     return [_change(row) for row in rows.many(connection, c, query)]
+
+
+def _absent(id: int) -> NotFound:  # noqa: A002 the noun's own word
+    return NotFound(f"there is no change {id}", hint="qd get changes lists them")
 
 
 def _next(connection: Connection) -> int:

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 from sqlalchemy import Connection, delete, select
 
-from quarterdeck.model.records import PLATFORM, Actor, Condition, Entry
+from quarterdeck.model.records import PLATFORM, Actor, Condition, Entry, Status
 from quarterdeck.store import journal, rows, tables
 from quarterdeck.store.writing import Writing
 
@@ -35,6 +35,13 @@ def list_(connection: Connection, system: str) -> list[Condition]:
     c = tables.conditions
     query = select(c).where(c.c.system == system).order_by(c.c.kind, c.c.target)
     return [_condition(row) for row in rows.many(connection, c, query)]
+
+
+def of_kind(connection: Connection, kind: str, status: Status) -> list[tuple[str, Condition]]:
+    """All of one kind and status, each with its system."""
+    c = tables.conditions
+    found = rows.many(connection, c, select(c).where(c.c.kind == kind, c.c.status == status))
+    return [(str(row["system"]), _condition(row)) for row in found]
 
 
 def drop(tx: Writing, system: str, kind: str, target: str) -> None:

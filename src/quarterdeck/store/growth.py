@@ -51,6 +51,7 @@ class Growth:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: set[Subscription] = set()
+        self.count = 0
 
     def subscribe(self) -> Subscription:
         """A new subscription for the running event loop; the first `wait` reports growth from now on."""
@@ -67,4 +68,5 @@ class Growth:
     def announce(self) -> None:
         """Wake everybody."""
         with self._lock:
+            self.count += 1
             self._waiting = {one for one in self._waiting if one.wake()}

@@ -45,6 +45,14 @@ def made(tx: Writing, system: str, kind: str, name: str, *, actor: Actor = PLATF
     return new
 
 
+def next_epoch(connection: Connection, system: str, kind: str, name: str) -> tuple[int, int]:
+    """Under which epoch it is to be made if it is not there, and how far the one of the epoch before had come."""
+    row = rows.one(connection, tables.inventory, system=system, kind=kind, name=name)
+    if row is None:
+        return 1, 0
+    return (_thing(row).epoch + 1, _thing(row).last) if row["gone"] is not None else (_thing(row).epoch, 0)
+
+
 def gone(tx: Writing, system: str, kind: str, name: str, *, actor: Actor = PLATFORM, reason: str) -> Thing:
     """Note that it was removed on purpose, or is accepted as lost; raises NotFound."""
     row = _row(tx.connection, system, kind, name)

@@ -10,10 +10,10 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
 
-from sqlalchemy import Connection, Select, delete, insert, select
+from sqlalchemy import Connection, Select, delete, insert, or_, select
 
 from quarterdeck.errors import NotFound, Terminal, UserError
-from quarterdeck.model.records import Actor, Entry, Outcome, Record
+from quarterdeck.model.records import Actor, Entry, Outcome, Record, storable
 from quarterdeck.store import tables
 from quarterdeck.store.chain import EMPTY, PAYLOADS, Head, canonical, link, payload_digest
 from quarterdeck.store.writing import Writing
@@ -36,14 +36,14 @@ def append(tx: Writing, entry: Entry) -> Record:
     row: dict[str, object] = {
         "seq": tx.head.seq + 1,
         "at": float(tx.now),
-        "actor": _clean(entry.actor.name),
-        "via": _clean(entry.actor.via),
-        "on_behalf_of": _clean(entry.actor.on_behalf_of),
-        "verb": _clean(entry.verb),
-        "target": _clean(entry.target),
-        "reason": _clean(entry.reason)[:REASON_LIMIT],
+        "actor": storable(entry.actor.name),
+        "via": storable(entry.actor.via),
+        "on_behalf_of": storable(entry.actor.on_behalf_of),
+        "verb": storable(entry.verb),
+        "target": storable(entry.target),
+        "reason": storable(entry.reason)[:REASON_LIMIT],
         "outcome": entry.outcome,
-        "system": _clean(entry.system),
+        "system": storable(entry.system),
         **{f"{name}_digest": digest for name, (digest, _) in kept.items()},
         "prev": tx.head.hash,
     }
@@ -61,17 +61,24 @@ def read(
     connection: Connection,
     *,
     after: int = 0,
+    before: int | None = None,
     limit: int = 200,
     system: str | None = None,
     target: str | None = None,
     verb: str | None = None,
+    cluster: str | None = None,
     newest_first: bool = False,
 ) -> list[Record]:
-    """Records with a sequence above `after`; a verb that ends in `.` matches by prefix. Raises Terminal for one that was altered."""
+    """Records with a sequence above `after` and below `before`, with `cluster` of that cluster and what is in it.
+
+    A verb that ends in `.` matches by prefix. Raises Terminal for one that was altered.
+    """
     j = tables.journal
     query = select(j).where(j.c.seq > after).order_by(j.c.seq.desc() if newest_first else j.c.seq).limit(limit)
+    query = query if before is None else query.where(j.c.seq < before)
     query = query if system is None else query.where(j.c.system == system)
     query = query if target is None else query.where(j.c.target == target)
+    query = query if cluster is None else query.where(or_(j.c.target == cluster, j.c.target.startswith(f"{cluster}/", autoescape=True)))
     if verb is not None:
         query = query.where(j.c.verb.startswith(verb, autoescape=True) if verb.endswith(".") else j.c.verb == verb)
     return [_verified(row, found) for row, found in with_payloads(connection, query)]
@@ -145,8 +152,3 @@ def _seal(value: object) -> tuple[str, Payload | None]:
         msg = f"a journal payload may have {PAYLOAD_LIMIT} bytes, this one has {len(body)}"
         raise UserError(msg, hint="keep the content in a file and journal its digest")
     return payload_digest(salt, body), (salt, body)
-
-
-def _clean(text: str) -> str:
-    """Text that every database can hold: agents' words may carry lone surrogates and NUL."""
-    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")

@@ -131,6 +131,15 @@ class Store:
         """Wake-ups after commits that journalled something."""
         return self._growth.subscribe()
 
+    @property
+    def grown(self) -> int:
+        """Another number after each commit that journalled something: what was read under the same one has not changed since."""
+        return self._growth.count
+
+    def wake(self) -> None:
+        """Wake everybody who waits for growth, though nothing grew: the control plane stops."""
+        self._growth.announce()
+
     def sizes(self) -> dict[str, int]:
         """Bytes on disk, what the journal holds, and its limits."""
         with self.read() as connection:

@@ -7,9 +7,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text, text
 
 metadata: Final = MetaData()
+LISTED: Final = "listed"
+"""`sum` in a table's `info`: its checksum covers the values in the order of its columns, which is quicker than canonical JSON."""
+REMEMBERED: Final = "remembered"
+"""In a table's `info`: the writer remembers its newest rows (writing.py)."""
+IS_REF: Final = "substr({0}, 1, 1) = '@' AND length({0}) < 100"
+"""Whether a column has a body that is kept as a file (model/blobs.py). A long text may begin so too, and no index has room for it."""
 
 
 def _text(name: str, *, key: bool = False) -> Column[str]:
@@ -26,6 +32,18 @@ def _time(name: str, *, nullable: bool = False) -> Column[float]:
 
 def _row_sum() -> Column[str]:
     return Column("row_sum", String(32), nullable=False)
+
+
+def _where_there(name: str, first: str, *others: str) -> Index:
+    """An index of the rows that have a value in its first column: most have none, and would only cost."""
+    there = text(f"{first} IS NOT NULL")
+    return Index(name, first, *others, sqlite_where=there, postgresql_where=there)
+
+
+def _of_refs(name: str, column: str) -> Index:
+    """An index of the bodies that are kept as files: few, and looked for one by one."""
+    is_ref = text(IS_REF.format(column))
+    return Index(name, column, sqlite_where=is_ref, postgresql_where=is_ref)
 
 
 journal: Final = Table(
@@ -51,13 +69,7 @@ journal: Final = Table(
 )
 
 payloads: Final = Table(
-    "payloads",
-    metadata,
-    _text("digest", key=True),
-    _whole("seq"),
-    _text("salt"),
-    _text("body"),
-    Index("ix_payloads_seq", "seq"),
+    "payloads", metadata, _text("digest", key=True), _whole("seq"), _text("salt"), _text("body"), Index("ix_payloads_seq", "seq")
 )
 
 checkpoints: Final = Table(
@@ -169,4 +181,218 @@ tokens: Final = Table(
     Column("once", Boolean, nullable=False),
     _time("revoked", nullable=True),
     _row_sum(),
+    Column("cluster", Text, nullable=True),
+    Column("system", Text, nullable=True),
+    _time("used", nullable=True),
+)
+
+tasks: Final = Table(
+    "tasks",
+    metadata,
+    _text("id", key=True),
+    _whole("number"),
+    _text("system"),
+    _text("cluster"),
+    _text("agent"),
+    _text("verb"),
+    Column("key", Text, nullable=True),
+    _text("request"),
+    _text("tenant"),
+    _whole("rank"),
+    Column("lane", Text, nullable=True),
+    Column("behind", Text, nullable=True),
+    _time("turn"),
+    _text("state"),
+    _text("reason"),
+    _whole("attempts"),
+    _whole("most"),
+    _whole("fence"),
+    Column("owner", Text, nullable=True),
+    _time("after"),
+    _time("deadline", nullable=True),
+    Column("parent", Text, nullable=True),
+    _text("root"),
+    _whole("depth"),
+    Column("cancel", Text, nullable=True),
+    _text("budget"),
+    _text("trace"),
+    _text("path"),
+    _time("created"),
+    _time("started", nullable=True),
+    _time("ended", nullable=True),
+    _row_sum(),
+    Index("ix_tasks_number", "number", unique=True),
+    Index("ix_tasks_key", "system", "key", unique=True),
+    Index("ix_tasks_next", "system", "cluster", "agent", "state", "rank", "turn", "number"),
+    Index("ix_tasks_state", "state", "number"),
+    _where_there("ix_tasks_owner", "owner", "state"),
+    _where_there("ix_tasks_parent", "parent"),
+    Index("ix_tasks_root", "root"),
+    _where_there("ix_tasks_lane", "lane", "system", "cluster", "agent", "number"),
+    _where_there("ix_tasks_deadline", "deadline", "state"),
+    info={"sum": LISTED, REMEMBERED: True},
+)
+
+task_bodies: Final = Table(
+    "task_bodies",
+    metadata,
+    _text("task", key=True),
+    _text("kind", key=True),
+    _text("body"),
+    _row_sum(),
+    _of_refs("ix_task_bodies_refs", "body"),
+    info={"sum": LISTED},
+)
+
+task_events: Final = Table(
+    "task_events",
+    metadata,
+    _whole("seq", key=True),
+    _text("task"),
+    _text("kind"),
+    _time("at"),
+    _text("actor"),
+    _whole("fence"),
+    _text("detail"),
+    _row_sum(),
+    Index("ix_task_events_task", "task", "seq"),
+    info={"sum": LISTED},
+)
+
+seals: Final = Table("seals", metadata, _whole("first", key=True), _whole("last"), _row_sum(), info={"sum": LISTED})
+
+forgotten: Final = Table(
+    "forgotten",
+    metadata,
+    _text("system", key=True),
+    _text("key", key=True),
+    _text("request"),
+    _text("task"),
+    _whole("number"),
+    _text("state"),
+    _time("created"),
+    _time("ended"),
+    _row_sum(),
+    Index("ix_forgotten_task", "task"),
+    info={"sum": LISTED},
+)
+
+steps: Final = Table(
+    "steps",
+    metadata,
+    _text("task", key=True),
+    _text("name", key=True),
+    _text("code"),
+    _text("value"),
+    _time("at"),
+    _whole("fence"),
+    _row_sum(),
+    _of_refs("ix_steps_refs", "value"),
+    info={"sum": LISTED},
+)
+
+effects: Final = Table(
+    "effects",
+    metadata,
+    _text("root", key=True),
+    _text("key", key=True),
+    _text("task"),
+    _text("semantics"),
+    _text("arguments"),
+    _text("outcome"),
+    _whole("fence"),
+    Column("value", Text, nullable=True),
+    _text("error"),
+    _time("started"),
+    _time("ended", nullable=True),
+    _row_sum(),
+    Index("ix_effects_outcome", "outcome"),
+    Index("ix_effects_task", "task"),
+    _of_refs("ix_effects_refs", "value"),
+    info={"sum": LISTED, REMEMBERED: True},
+)
+
+questions: Final = Table(
+    "questions",
+    metadata,
+    _text("task", key=True),
+    _text("name", key=True),
+    _text("question"),
+    _text("options"),
+    _text("arguments"),
+    Column("default", Text, nullable=True),
+    _time("until", nullable=True),
+    _text("state"),
+    Column("answer", Text, nullable=True),
+    _text("by"),
+    _time("asked"),
+    _time("ended", nullable=True),
+    _row_sum(),
+    Index("ix_questions_state", "state", "until"),
+    info={"sum": LISTED},
+)
+
+budgets: Final = Table(
+    "budgets",
+    metadata,
+    _text("scope", key=True),
+    _text("name"),
+    _text("system"),
+    Column("parent", Text, nullable=True),
+    _text("limits"),
+    _text("reserved"),
+    _text("spent"),
+    _text("held"),
+    _text("told"),
+    _row_sum(),
+    info={"sum": LISTED},
+)
+
+trips: Final = Table(
+    "trips",
+    metadata,
+    _text("scope", key=True),
+    _text("system"),
+    _text("cluster"),
+    _text("day"),
+    _text("reason"),
+    _time("at"),
+    _row_sum(),
+    info={"sum": LISTED},
+)
+
+outbox: Final = Table(
+    "outbox",
+    metadata,
+    _text("id", key=True),
+    _whole("number"),
+    _text("system"),
+    _text("sender"),
+    _text("source"),
+    _text("cluster"),
+    _text("agent"),
+    _text("verb"),
+    Column("key", Text, nullable=True),
+    _text("request"),
+    Column("lane", Text, nullable=True),
+    _text("headers"),
+    Column("body", Text, nullable=True),
+    _whole("size"),
+    _text("state"),
+    _text("reason"),
+    _whole("attempt"),
+    _whole("deliveries"),
+    _whole("seq"),
+    _whole("epoch"),
+    _time("created"),
+    _time("sent", nullable=True),
+    _time("ended", nullable=True),
+    _row_sum(),
+    Index("ix_outbox_number", "number", unique=True),
+    Index("ix_outbox_key", "system", "sender", "cluster", "agent", "verb", "key", unique=True),
+    Index("ix_outbox_state", "state", "number"),
+    Index("ix_outbox_target", "system", "cluster", "agent", "state", "number", "size"),
+    Index("ix_outbox_lane", "system", "cluster", "agent", "lane", "state", "number"),
+    _of_refs("ix_outbox_refs", "body"),
+    info={"sum": LISTED},
 )

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from sqlalchemy import Connection, select
 
 from quarterdeck.errors import Forbidden, NotFound
+from quarterdeck.model.grant import Grant, Role
 from quarterdeck.model.records import PLATFORM, Actor, Entry
 from quarterdeck.store import journal, rows, tables
 from quarterdeck.store.writing import Writing
@@ -17,25 +20,27 @@ from quarterdeck.store.writing import Writing
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What is known of a token; the secret itself is nowhere. Times in epoch seconds."""
+    """What is known of a token; the secret itself is nowhere. Times in epoch seconds; `used` is the minute of the last use."""
 
     id: str
-    role: str
+    grant: Grant
     note: str
     created: float
     expires: float
     once: bool
     revoked: float | None
+    used: float | None
 
 
-def create(tx: Writing, role: str, ttl: float, note: str, *, once: bool = False, actor: Actor = PLATFORM) -> tuple[str, str]:
+def create(tx: Writing, grant: Grant, ttl: float, note: str, *, once: bool = False, actor: Actor = PLATFORM) -> tuple[str, str]:
     """(id, secret): the secret is shown once and cannot be found again. `ttl` is seconds."""
     id_, bits = secrets.token_hex(4), secrets.token_urlsafe(32)
     secret = f"qd_{id_}_{bits}"
-    times = {"created": tx.now, "expires": tx.now + ttl, "revoked": None}
-    rows.insert(tx, tables.tokens, id=id_, role=role, hash=_hash(secret), note=note, once=once, **times)
+    times = {"created": tx.now, "expires": tx.now + ttl, "revoked": None, "used": None}
+    allowed = {"role": grant.role, "cluster": grant.cluster, "system": grant.system}
+    rows.insert(tx, tables.tokens, id=id_, hash=_hash(secret), note=note, once=once, **allowed, **times)
     verb = "token.code" if once else "token.create"
-    journal.append(tx, Entry(actor, verb, f"token:{id_}", note, after={"role": role, "ttl": ttl}))
+    journal.append(tx, Entry(actor, verb, f"token:{id_}", note, after={**allowed, "ttl": ttl}))
     return id_, secret
 
 
@@ -47,13 +52,16 @@ def check(connection: Connection, secret: str, now: float) -> Token:
     return _token(row)
 
 
+def check_code(connection: Connection, code: str, now: float) -> None:
+    """Raise Forbidden unless a login code would be redeemed: reading costs the writer nothing, however often somebody guesses."""
+    _code(connection, code, now)
+
+
 def redeem(tx: Writing, code: str, ttl: float) -> tuple[str, str]:
-    """Turn a login code into (id, secret) of a session token with the same role; the code works once. Raises Forbidden."""
-    row = _found(tx.connection, code, tx.now)
-    if not row["once"]:
-        raise Forbidden("this is a token, not a login code", hint="send it as Authorization: Bearer TOKEN; qd open makes a login link")
+    """Turn a login code into (id, secret) of a session token that allows the same; the code works once. Raises Forbidden."""
+    row = _code(tx.connection, code, tx.now)
     rows.update(tx, tables.tokens, row, revoked=tx.now)
-    return create(tx, str(row["role"]), ttl, f"login with {row['id']}", actor=Actor(f"token:{row['id']}", "login"))
+    return create(tx, _grant(row), ttl, f"login with {row['id']}", actor=Actor(f"token:{row['id']}", "login"))
 
 
 def revoke(tx: Writing, id: str, actor: Actor, reason: str) -> None:  # noqa: A002 the noun's own word
@@ -72,6 +80,22 @@ def list_(connection: Connection, now: float) -> list[Token]:
     t = tables.tokens
     query = select(t).where(t.c.revoked.is_(None), t.c.expires > now).order_by(t.c.created.desc(), t.c.id)
     return [_token(row) for row in rows.many(connection, t, query)]
+
+
+def living(connection: Connection, ids: frozenset[str], now: float) -> frozenset[str]:
+    """Those of these that still work."""
+    t = tables.tokens
+    query = select(t).where(t.c.id.in_(ids), t.c.revoked.is_(None), t.c.expires > now)
+    return frozenset(str(row["id"]) for row in rows.many(connection, t, query))
+
+
+def touch(tx: Writing, uses: Mapping[str, float]) -> None:
+    """Keep the minute in which each token (by id) was used last; not journalled."""
+    t = tables.tokens
+    for row in rows.many(tx.connection, t, select(t).where(t.c.id.in_(uses))):
+        minute = uses[str(row["id"])] // 60 * 60
+        if row["used"] != minute:
+            rows.update(tx, t, row, used=minute)
 
 
 def prune(tx: Writing) -> int:
@@ -93,9 +117,21 @@ def _found(connection: Connection, secret: str, now: float) -> rows.Row:
     return row
 
 
+def _code(connection: Connection, code: str, now: float) -> rows.Row:
+    row = _found(connection, code, now)
+    if not row["once"]:
+        raise Forbidden("this is a token, not a login code", hint="send it as Authorization: Bearer TOKEN; qd open makes a login link")
+    return row
+
+
 def _hash(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
 
 
+def _grant(row: rows.Row) -> Grant:
+    return Grant(cast("Role", row["role"]), cast("str | None", row["cluster"]), cast("str | None", row["system"]))
+
+
 def _token(row: rows.Row) -> Token:
-    return Token(**{key: value for key, value in row.items() if key != "hash"})  # type: ignore[arg-type]
+    kept = {name: row[name] for name in ("id", "note", "created", "expires", "once", "revoked", "used")}
+    return Token(grant=_grant(row), **kept)  # type: ignore[arg-type]

@@ -10,19 +10,22 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, func, inspect, or_, select
 from sqlalchemy.exc import DBAPIError
 
 from quarterdeck.errors import NotFound
+from quarterdeck.model.home import Home
 from quarterdeck.store import headfile, tables
 from quarterdeck.store.audit import Audit
 from quarterdeck.store.chain import Head, canonical
 from quarterdeck.store.engine import offline
 from quarterdeck.store.export import Line, lines
+from quarterdeck.store.recover import Marker
+from quarterdeck.store.seals import Check, evidence_of
 
 _SQLITE: Final = b"SQLite format 3\0"
 _CATCH_UP: Final = 1.0
@@ -38,6 +41,17 @@ class Verdict:
     problems: tuple[str, ...]
     head: Head
     key: str = ""
+
+    def document(self) -> dict[str, Any]:
+        """The stable shape of `qd journal verify -o json`."""
+        return {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "JournalVerdict", **asdict(self), "problems": list(self.problems)}
+
+
+def verify_home(home: Home, *, expected_head: Head | None = None, key: str | None = None) -> Verdict:
+    """Judge the store of a home by its own head file too, and by what its marker says of a commit that failed. Raises NotFound."""
+    beside = home.root / headfile.NAME
+    in_doubt = Marker.of(home.root).get() != "ok"
+    return verify(home.database, expected_head=expected_head, head_file=beside if beside.exists() else None, key=key, in_doubt=in_doubt)
 
 
 def verify(
@@ -77,13 +91,31 @@ def _database(path: Path, audit: Audit) -> None:
     try:
         engine = offline(path)
         with engine.connect() as connection:
-            audit.feed(lines(connection))
+            seals = Check()
+            audit.feed(_noted(lines(connection), seals, audit))
             _strays(connection, audit)
+            if _has_events(connection):
+                for problem in seals.problems(connection):
+                    audit.problem(problem)
         engine.dispose()
     except DBAPIError as error:
         audit.problem(f"the database cannot be read after record {audit.head.seq}: {error.orig}")
     except UnicodeError as error:
         audit.problem(f"the database holds text that is none after record {audit.head.seq}: {error}")
+
+
+def _noted(lines_: Iterator[Line], seals: Check, audit: Audit) -> Iterator[Line]:
+    for line in lines_:
+        if line["kind"] == "record":
+            problem = seals.record(line["verb"], evidence_of(cast("dict[str, dict[str, str]]", line["payloads"]), line["evidence_digest"]))
+            if problem:
+                audit.problem(f"record {line['seq']}: {problem}")
+        yield line
+
+
+def _has_events(connection: Connection) -> bool:
+    """A database that was never opened by a version which knows tasks has none."""
+    return inspect(connection).has_table(tables.task_events.name)
 
 
 def _strays(connection: Connection, audit: Audit) -> None:

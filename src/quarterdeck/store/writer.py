@@ -157,14 +157,15 @@ class Writer:
             if failure(error) != "busy" or in_transaction(tx.connection):
                 raise
             tx.head = started
+            tx.forget()
             for request in group:
                 request.give_up(Transient("the database is locked by another process", hint="try again in a moment"))
             return
         grew = self._keeper.committed(tx.head)
+        if grew:
+            self._on_growth()  # first: whoever wrote and then reads must not be given what was read before
         for request in group:
             request.answer()
-        if grew:
-            self._on_growth()
         self._fold(tx.connection, len(group))
 
     def _commit(self, tx: Writing, group: list[_Request], *, last: bool) -> None:
@@ -211,4 +212,5 @@ def _attempt(tx: Writing, request: _Request) -> None:
         if failure(error) or not in_transaction(tx.connection):
             raise
         tx.head = head
+        tx.forget()
         request.error = error

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from quarterdeck.errors import Conflict, Forbidden, InvalidTransition, NotFound
+from quarterdeck.model.grant import EVERYTHING, Grant
 from quarterdeck.model.records import Change, Condition, Patch
 from quarterdeck.store import changes, conditions, inventory, journal, meta, revisions, systems, tokens
 
@@ -164,14 +165,14 @@ def test_the_inventory_remembers_and_refuses_to_go_back(store, clock):
 
 
 def test_a_token_is_kept_as_a_hash_and_checked(store, clock):
-    id_, secret = store.write_sync(lambda tx: tokens.create(tx, "admin", 60.0, "laptop"))
+    id_, secret = store.write_sync(lambda tx: tokens.create(tx, EVERYTHING, 60.0, "laptop"))
     assert re.fullmatch(r"qd_[0-9a-f]{8}_[\w-]{43}", secret), "256 bits"
     with store.read() as connection:
         row = connection.execute(text("SELECT * FROM tokens")).mappings().one()
         everything = str(dict(row)) + str([one.after for one in journal.read(connection)])
         assert row["hash"] == hashlib.sha256(secret.encode()).hexdigest()
         assert secret[12:] not in everything
-        assert tokens.check(connection, secret, clock.now()).role == "admin"
+        assert tokens.check(connection, secret, clock.now()).grant == EVERYTHING
         for bad in ("", "qd_", secret[:-1], f"qd_00000000_{secret[12:]}", f"qd_{id_}_", secret + "\ud800"):
             with pytest.raises(Forbidden):
                 tokens.check(connection, bad, clock.now())
@@ -188,11 +189,11 @@ def test_a_token_is_kept_as_a_hash_and_checked(store, clock):
 
 
 def test_a_login_code_works_once_and_is_no_token(store, clock):
-    _, code = store.write_sync(lambda tx: tokens.create(tx, "viewer", 60.0, "link", once=True))
+    _, code = store.write_sync(lambda tx: tokens.create(tx, Grant("viewer", "one"), 60.0, "link", once=True))
     with pytest.raises(Forbidden, match="login code"):
         seen(store, tokens.check, code, clock.now())
     _, session = store.write_sync(lambda tx: tokens.redeem(tx, code, 3600.0))
-    assert seen(store, tokens.check, session, clock.now()).role == "viewer"
+    assert seen(store, tokens.check, session, clock.now()).grant == Grant("viewer", "one")
     with pytest.raises(Forbidden):
         store.write_sync(lambda tx: tokens.redeem(tx, code, 3600.0))
     with pytest.raises(Forbidden, match="not a login code"):
@@ -204,3 +205,43 @@ def test_epochs_rise_and_the_cursor_moves(store):
     assert seen(store, meta.node_cursor) == ("", 0)
     store.write_sync(lambda tx: meta.move_node_cursor(tx, "boot-1", 17))
     assert seen(store, meta.node_cursor) == ("boot-1", 17)
+
+
+def test_the_minute_of_use_is_kept_without_a_word_in_the_journal(store, clock):
+    id_, _ = store.write_sync(lambda tx: tokens.create(tx, EVERYTHING, 60.0, ""))
+    before = verbs(store)
+    store.write_sync(lambda tx: tokens.touch(tx, {id_: 1_700_000_000.0 + 30, "gone": 1.0}))
+    assert seen(store, tokens.list_, clock.now())[0].used == 1_699_999_980.0
+    assert verbs(store) == before
+
+
+def test_living_tokens_are_those_that_are_neither_revoked_nor_over(store, clock):
+    made = [store.write_sync(lambda tx, ttl=ttl: tokens.create(tx, EVERYTHING, ttl, ""))[0] for ttl in (60.0, 120.0, 180.0)]
+    store.write_sync(lambda tx: tokens.revoke(tx, made[2], ACTOR, ""))
+    clock.advance(60)
+    assert seen(store, tokens.living, frozenset({*made, "unknown"}), clock.now()) == {made[1]}
+    assert seen(store, tokens.living, frozenset({made[0]}), clock.now()) == frozenset()
+
+
+def test_records_and_changes_of_a_cluster_are_found_by_whole_names(store):
+    apply(store, "one")
+    targets = (
+        "one",
+        "one/reader",
+        "one/reader-0",
+        "one-more",
+        "one-more/reader",
+        "one->two",
+        "on",
+        "two/one",
+        "one%",
+        "o_e/reader",
+        "triage",
+    )
+    for target in targets:
+        change(store, target=target)
+    mine = ["one", "one/reader", "one/reader-0"]
+    assert [one.target for one in seen(store, journal.read, cluster="one", verb="change.add")] == mine
+    assert sorted(one.target for one in seen(store, changes.list_, cluster="one")) == mine
+    assert seen(store, journal.read, cluster="o_e", verb="change.add")[0].target == "o_e/reader"
+    assert len(seen(store, journal.read, cluster="%")) == 0

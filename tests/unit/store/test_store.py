@@ -1,18 +1,22 @@
 # ruff: noqa: ARG005 callbacks keep the real signature
 
 import asyncio
+import hashlib
 import threading
 import time
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from quarterdeck.errors import Conflict, NotFound, StoreReadOnly, Terminal, Transient
 from quarterdeck.model.records import Entry
-from quarterdeck.store import engine, journal, meta, schema, tables, writer
+from quarterdeck.store import engine, journal, meta, rows, schema, tables, writer
+from quarterdeck.store.chain import canonical
 from quarterdeck.store.store import Store
 
 from .conftest import ACTOR
@@ -231,6 +235,34 @@ def test_a_migration_that_fails_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert schema.migrate(made)
     assert not schema.migrate(made)
+    made.dispose()
+
+
+def at_schema(path, revision):
+    """A database as an earlier version left it."""
+    made = engine.writable(path)
+    config = Config()
+    config.set_main_option("script_location", str(schema.FOLDER))
+    with made.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    return made
+
+
+def test_tokens_of_the_first_schema_are_still_good_and_an_altered_one_is_not_made_so(tmp_path):
+    made = at_schema(tmp_path / "x.db", "0001")
+    row = {"role": "admin", "hash": "ab", "note": "é", "created": 1.0, "expires": 2.0, "once": False, "revoked": None}
+    insert = text("INSERT INTO tokens VALUES (:id, :role, :hash, :note, :created, :expires, :once, :revoked, :sum)")
+    with made.begin() as connection:
+        for id_, role in (("good", "viewer"), ("altered", "admin")):
+            total = hashlib.sha256(f"tokens\n{canonical({'id': id_, **row, 'role': 'viewer'})}".encode()).hexdigest()[:32]
+            connection.execute(insert, {"id": id_, **row, "role": role, "sum": total})
+    assert schema.migrate(made)
+    with made.connect() as connection:
+        found = rows.one(connection, tables.tokens, id="good")
+        assert (found["role"], found["cluster"], found["system"], found["used"]) == ("viewer", None, None, None)
+        with pytest.raises(Terminal, match="does not match its checksum"):
+            rows.one(connection, tables.tokens, id="altered")
     made.dispose()
 
 

@@ -1,0 +1,165 @@
+"""Work in numbers and as one stream, for who looks at all of it: counts by state, and events as they are recorded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, case, func, select
+
+from quarterdeck.model import messages
+from quarterdeck.model.work import OPEN, Event, Target
+from quarterdeck.store import rows, tables
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose tasks are meant; None = all."""
+
+    system: str | None = None
+    cluster: str | None = None
+    agent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Kept messages of one order for one agent, and under None those without an order: how many are in which state.
+
+    `again` is how often those that have not ended went to the stream once more; `oldest` (epoch seconds) is of these too.
+    """
+
+    target: Target
+    order: str | None
+    behind: int = 0
+    waiting: int = 0
+    sent: int = 0
+    dead: int = 0
+    again: int = 0
+    oldest: float | None = None
+
+
+def counts(connection: Connection, scope: Scope) -> dict[str, int]:
+    """Tasks by state, those that nobody delegated and those that somebody did."""
+    t = tables.tasks
+    query = select(t.c.state, func.count()).where(*_within(scope)).group_by(t.c.state).order_by(t.c.state)
+    return {str(state): int(count) for state, count in connection.execute(query)}
+
+
+def open_questions(connection: Connection, scope: Scope) -> int:
+    """What waits for a human's answer."""
+    q, t = tables.questions, tables.tasks
+    query = select(func.count()).select_from(q.join(t, q.c.task == t.c.id)).where(q.c.state == "open", *_within(scope))
+    return int(connection.execute(query).scalar() or 0)
+
+
+def unknown_effects(connection: Connection, scope: Scope) -> int:
+    """What waits for a human's word on whether it happened."""
+    e, t = tables.effects, tables.tasks
+    query = select(func.count()).select_from(e.join(t, e.c.task == t.c.id)).where(e.c.outcome == "unknown", *_within(scope))
+    return int(connection.execute(query).scalar() or 0)
+
+
+def in_work(connection: Connection) -> dict[tuple[str, str, str], int]:
+    """Unfinished tasks by system, cluster and state: as many rows are looked at as there are of them."""
+    t = tables.tasks
+    names = (t.c.system, t.c.cluster, t.c.state)
+    query = select(*names, func.count()).where(t.c.state.in_(OPEN)).group_by(*names)
+    return {(str(system), str(cluster), str(state)): int(count) for system, cluster, state, count in connection.execute(query)}
+
+
+def asked(connection: Connection) -> dict[tuple[str, str], int]:
+    """Open questions by system and cluster."""
+    q, t = tables.questions, tables.tasks
+    query = select(t.c.system, t.c.cluster, func.count()).select_from(q.join(t, q.c.task == t.c.id)).where(q.c.state == "open")
+    return _by_cluster(connection, query.group_by(t.c.system, t.c.cluster))
+
+
+def unsure(connection: Connection) -> dict[tuple[str, str], int]:
+    """Unknown effects by system and cluster."""
+    e, t = tables.effects, tables.tasks
+    query = select(t.c.system, t.c.cluster, func.count()).select_from(e.join(t, e.c.task == t.c.id)).where(e.c.outcome == "unknown")
+    return _by_cluster(connection, query.group_by(t.c.system, t.c.cluster))
+
+
+def unsent(connection: Connection) -> dict[tuple[str, str], int]:
+    """Messages that are kept and not on the bus yet, by the system and cluster they are for."""
+    o = tables.outbox
+    query = select(o.c.system, o.c.cluster, func.count()).where(o.c.state.in_(("behind", "waiting")))
+    return _by_cluster(connection, query.group_by(o.c.system, o.c.cluster))
+
+
+def lanes(connection: Connection, scope: Scope, limit: int) -> list[Lane]:
+    """Those with a message that has not ended or is dead, the fullest first."""
+    o = tables.outbox
+    names = (o.c.system, o.c.cluster, o.c.agent, o.c.lane)
+    opened = o.c.state.in_(messages.OPEN)
+    by_state = [func.sum(case((o.c.state == state, 1), else_=0)) for state in (*messages.OPEN, "dead")]
+    again, oldest = func.sum(case((opened, o.c.attempt - 1), else_=0)), func.min(case((opened, o.c.created)))
+    asked = [column == wanted for column, wanted in ((o.c.system, scope.system), (o.c.cluster, scope.cluster)) if wanted is not None]
+    query = select(*names, *by_state, again, oldest).where(o.c.state.in_((*messages.OPEN, "dead")), *asked).group_by(*names)
+    found = connection.execute(query.order_by(func.count().desc(), *names).limit(limit))
+    return [Lane(Target(system, cluster, agent), order, *numbers) for system, cluster, agent, order, *numbers in found]
+
+
+def _by_cluster(connection: Connection, query: Select[Any]) -> dict[tuple[str, str], int]:
+    return {(str(system), str(cluster)): int(count) for system, cluster, count in connection.execute(query)}
+
+
+def last(connection: Connection) -> int:
+    """The newest event's number."""
+    return int(connection.execute(select(func.max(tables.task_events.c.seq))).scalar() or 0)
+
+
+def below(connection: Connection, root: str, *, after: int, limit: int) -> list[Event]:
+    """Events of a root task and of everything below it, after a number."""
+    return _events(connection, _joined().where(tables.tasks.c.root == root), after, limit)
+
+
+def roots(connection: Connection, scope: Scope, among: Iterable[str]) -> list[str]:
+    """The root tasks of those meant among these, each once."""
+    t = tables.tasks
+    query = select(t.c.root).where(t.c.id.in_(among), *_within(scope)).distinct().order_by(t.c.root)
+    return [str(root) for (root,) in connection.execute(query)]
+
+
+def within(connection: Connection, scope: Scope, *, after: int, limit: int) -> list[Event]:
+    """Events of all tasks meant, after a number."""
+    return _events(connection, _joined().where(*_within(scope)), after, limit)
+
+
+def _joined() -> Select[Any]:
+    e, t = tables.task_events, tables.tasks
+    return select(e).join(t, e.c.task == t.c.id)
+
+
+def _within(scope: Scope) -> list[ColumnElement[bool]]:
+    t = tables.tasks
+    asked = ((t.c.system, scope.system), (t.c.cluster, scope.cluster), (t.c.agent, scope.agent))
+    return [column == wanted for column, wanted in asked if wanted is not None]
+
+
+def _events(connection: Connection, query: Select[Any], after: int, limit: int) -> list[Event]:
+    e = tables.task_events
+    found = rows.many(connection, e, query.where(e.c.seq > after).order_by(e.c.seq).limit(limit))
+    return [_event(row) for row in found]
+
+
+def _event(row: rows.Row) -> Event:
+    values: dict[str, Any] = {**row, "detail": json.loads(str(row["detail"]))}
+    return Event(**values)
+
+
+def unfinished(connection: Connection, system: str) -> int:
+    """How many tasks of a system have not ended."""
+    t = tables.tasks
+    return int(connection.execute(select(func.count()).where(t.c.state.in_(OPEN), t.c.system == system)).scalar() or 0)
+
+
+def has_key(connection: Connection, system: str, key: str) -> bool:
+    """Whether a task has this key, or had it: keys outlast their tasks."""
+    for t in (tables.tasks, tables.forgotten):
+        if connection.execute(select(t.c.key).where(t.c.system == system, t.c.key == key).limit(1)).first() is not None:
+            return True
+    return False
