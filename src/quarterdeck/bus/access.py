@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from quarterdeck.bus import claims, probes
+from quarterdeck.bus import claims, probes, subjects
 from quarterdeck.bus.connection import Connection, Login, Unanswered
-from quarterdeck.bus.keys import SYSTEM, Key, Keys
+from quarterdeck.bus.keys import PLATFORM, SYSTEM, Key, Keys
 from quarterdeck.clock import Clock
 from quarterdeck.errors import NotFound, Terminal, Transient
 from quarterdeck.model.table import Credential
@@ -55,9 +55,7 @@ class Access:
     def _own_user(self, name: str) -> Credential:
         """Without an end: its seed never leaves this process, and a client whose user ends is cut off for good."""
         publish = ("$SYS.REQ.>",) if name == SYSTEM else ("to.>", probes.SUBJECT, *probes.STREAM_API)
-        now = self._clock.now()
-        key = self._keys.account(name)
-        return claims.user(key, Key.fresh("user"), "qd serve", publish=publish, subscribe=(f"{INBOX}.>",), issued=now, expires=None)
+        return own_user(self._keys.account(name), self._clock, "qd serve", publish)
 
     @asynccontextmanager
     async def visit(self, name: str, *, publish: tuple[str, ...], subscribe: tuple[str, ...] = ()) -> AsyncIterator[Connection]:
@@ -91,6 +89,26 @@ class Access:
         if error is not None:
             raise Terminal(f"the bus refused {verb}: {error.get('description', 'no reason given')}", where=verb)
         return answer
+
+
+def own_user(account: Key, clock: Clock, name: str, publish: tuple[str, ...], subscribe: tuple[str, ...] = ()) -> Credential:
+    """A user of the control plane, with an inbox and exactly these rights, for as long as its process lives."""
+    everything = (f"{INBOX}.>", *subscribe)
+    return claims.user(account, Key.fresh("user"), name, publish=publish, subscribe=everything, issued=clock.now(), expires=None)
+
+
+def ledger_login(url: str, keys: Keys, clock: Clock) -> Login:
+    """The ledger's: it hears what replicas ask of it, answers them, says its one word to them, and sends what the outbox holds."""
+    said = subjects.LEDGER_SENDER.prefix
+    publish = ("_R_.>", f"to.*.*.ask.{said}.>", f"to.*.*.in.{said}.>")
+    user = own_user(keys.account(PLATFORM), clock, "qd ledger", publish, (subjects.LEDGER,))
+    return Login(url, "qd ledger", INBOX, user)
+
+
+def blobs_login(url: str, keys: Keys, clock: Clock) -> Login:
+    """Of whoever takes and gives large payloads: it hears what replicas ask of it, and answers them."""
+    user = own_user(keys.account(PLATFORM), clock, "qd blobs", ("_R_.>",), (subjects.BLOBS,))
+    return Login(url, "qd blobs", INBOX, user)
 
 
 async def request(connection: Connection, subject: str, body: bytes) -> bytes:

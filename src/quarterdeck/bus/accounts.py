@@ -1,7 +1,8 @@
 """Which accounts there should be on the bus and what each may do: recomputed whole from the desired system, never edited. Pure.
 
 A cluster is an account. A Link lets its source import two subjects of its target, both pinned to the source's own name, so that an
-account can only ever speak as itself; the control plane's account imports the same two of every cluster. Nothing else crosses.
+account can only ever speak as itself; the control plane's account imports the same two of every cluster, and lets each reach the ledger of
+tasks and the blobs under its own name. Nothing else crosses.
 """
 
 from __future__ import annotations
@@ -70,7 +71,10 @@ def _cluster(system: str, cluster: str, quota: Quota, paths: list[tuple[str, str
         account_name(system, cluster),
         limits(quota),
         tuple(Export(f"{kind}.{name}.>", account) for name, account in guests for kind in _KINDS),
-        tuple(_path(account_name(system, target), target, cluster, kind) for target in targets for kind in _KINDS),
+        (
+            *_platform(system, cluster),
+            *(_path(account_name(system, target), target, cluster, kind) for target in targets for kind in _KINDS),
+        ),
         tuple(sorted(ended.items())),
     )
 
@@ -79,10 +83,18 @@ def _path(source: str, local: str, speaker: str, kind: subjects.Kind) -> Import:
     return Import(source, f"{kind}.{speaker}.>", f"to.{local}.{kind}.{speaker}.>")
 
 
+def _platform(system: str, cluster: str) -> tuple[Import, Import]:
+    """The ways of a cluster's replicas to the ledger and to the blobs: under the cluster's own name, whatever they write."""
+    account = account_name(system, cluster)
+    ledger = Import(PLATFORM, subjects.ledger_of(account), f"ledger.{cluster}.>")
+    return ledger, Import(PLATFORM, subjects.blobs_of(account), f"blobs.{cluster}.>")
+
+
 def platform(clusters: Iterable[str]) -> AccountSpec:
     """The control plane's account, given the names of all clusters' accounts of all systems."""
     paths = tuple(_path(name, name, subjects.PLATFORM, kind) for name in sorted(clusters) for kind in _KINDS)
-    return AccountSpec(PLATFORM, Limits(SPARE_CONNECTIONS, 256, MAX_PAYLOAD, 4 * 1024 * 1024, 1, 1), imports=paths)
+    limits_ = Limits(SPARE_CONNECTIONS, 256, MAX_PAYLOAD, 4 * 1024 * 1024, 1, 1)
+    return AccountSpec(PLATFORM, limits_, exports=(Export(subjects.LEDGER, "*"), Export(subjects.BLOBS, "*")), imports=paths)
 
 
 def system_account() -> AccountSpec:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -25,7 +26,10 @@ from quarterdeck.errors import QuarterdeckError, Terminal, Transient
 from quarterdeck.model.desired import Link, Namespace
 from quarterdeck.model.world import BusSeen, StreamSeen
 
+log = logging.getLogger(__name__)
+
 _MOST_ACCOUNTS: Final = 100_000
+_IN_FORCE_TRIES: Final = 5
 _VISITS: Final = 3
 """Operations that visit accounts at the same time; each uses at most two of an account's `SPARE_CONNECTIONS`."""
 _STREAMS: Final = ("$JS.API.>",)
@@ -94,8 +98,8 @@ class Admin:
                 looks = [group.create_task(self._access.request(SYSTEM, f"$SYS.REQ.ACCOUNT.{key}.CLAIMS.LOOKUP")) for key in listed]
         except ExceptionGroup as failed:
             raise next(error for error in failed.exceptions if isinstance(error, QuarterdeckError)) from failed
-        found = [Live.read(jwt.decode()) for jwt in (look.result() for look in looks) if jwt]
-        return {account.name: account for account in found}
+        found = [_live(jwt) for jwt in (look.result() for look in looks) if jwt]
+        return {account.name: account for account in found if account is not None}
 
     async def accounts(self) -> frozenset[str]:
         """The names of all clusters' accounts on the server."""
@@ -147,7 +151,25 @@ class Admin:
         rest = [spec for spec in changed if spec.name in live or spec.imports]
         for spec in (*born, *rest):
             await self.push(claims.account(spec, self._keys.operator, self._keys.account, issued=self._clock.now()))
+        for spec in changed if born else ():
+            await self._put_in_force(spec)
         return tuple(spec.name for spec in changed)
+
+    async def _put_in_force(self, spec: AccountSpec) -> None:
+        """See that the server works by the newest form of an account.
+
+        Clients that connect while an account is being born make the server load it, and it may then go on with the form it had read first,
+        without imports. Pushing what it has already changes nothing, so each further push is dated a second later.
+        """
+        wanted = {path.local for path in spec.imports}
+        for later in range(1, _IN_FORCE_TRIES + 1):
+            told = json.loads(await self._access.request(SYSTEM, f"$SYS.REQ.ACCOUNT.{self._keys.account(spec.name).public}.INFO"))
+            data = told.get("data")
+            if data is None or wanted <= {path.get("local_subject") for path in data.get("imports") or ()}:
+                return  # not loaded: then the newest form will be
+            log.warning("account %s is in force without its imports: pushing it again", spec.name)
+            await self.push(claims.account(spec, self._keys.operator, self._keys.account, issued=self._clock.now() + later))
+        raise Transient(f"the bus does not take account {spec.name} as it should be")
 
     def _check_key(self, name: str, live: Mapping[str, Live]) -> None:
         """An account whose key is lost must not get a namesake: its streams would seem empty."""
@@ -165,7 +187,7 @@ class Admin:
 
     async def streams(self) -> tuple[StreamSeen, ...]:
         """The streams of all clusters of all systems, by one request."""
-        body = {"accounts": True, "streams": True, "config": True, "limit": _MOST_ACCOUNTS}
+        body = {"accounts": True, "streams": True, "consumer": True, "config": True, "limit": _MOST_ACCOUNTS}
         return streams.streams_seen((await self._access.system("SERVER.PING.JSZ", json.dumps(body).encode()))["data"])
 
     async def observe(self, *, probe: bool = True) -> BusSeen:
@@ -182,12 +204,27 @@ class Admin:
     # Streams.
 
     async def ensure_stream(
-        self, system: str, cluster: str, agent: str, *, inventory: Iterable[StreamSeen], shape: Shape = USUAL, epoch: int = 1
+        self,
+        system: str,
+        cluster: str,
+        agent: str,
+        *,
+        inventory: Iterable[StreamSeen],
+        shape: Shape = USUAL,
+        epoch: int = 1,
+        after: int = 0,
     ) -> StreamSeen:
         """Make an agent's stream unless it is there, see `streams.ensure`; raises StreamLost."""
         name = account_name(system, cluster)
         async with self._visiting, self._access.visit(name, publish=_STREAMS) as visitor:
-            return await streams.ensure(_requests(visitor), name, agent, shape, inventory, epoch=epoch)
+            return await streams.ensure(_requests(visitor), name, agent, shape, inventory, epoch=epoch, after=after)
+
+    async def look_at_stream(self, system: str, cluster: str, agent: str) -> StreamSeen | None:
+        """An agent's stream by the word of its own account, which the server loads for it; None when there is none."""
+        name = account_name(system, cluster)
+        async with self._visiting, self._access.visit(name, publish=_STREAMS) as visitor:
+            info = await streams.call(_requests(visitor), f"STREAM.INFO.{subjects.stream(agent)}")
+        return None if info is None else streams.stream_seen(name, info)
 
     async def stream_exists(self, system: str, cluster: str, agent: str) -> bool:
         """Whether an agent has its stream."""
@@ -245,6 +282,15 @@ class Admin:
             self._access.visit(account_name(system, source), publish=(subject,)) as here,
         ):
             return await probes.round_trip(here, there, subject, inner, self._clock)
+
+
+def _live(jwt: bytes) -> Live | None:
+    """An account as the server keeps it; None when its file is damaged: then it is pushed again."""
+    try:
+        return Live.read(jwt.decode())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        log.warning("an account of the bus cannot be read: %s", error)
+        return None
 
 
 def _requests(connection: Connection) -> Requests:

@@ -228,7 +228,7 @@ def replica_user(
         account,
         key,
         f"{sender.cluster}/{sender.agent}-{sender.n}:{incarnation}",
-        publish=(*subjects.publish_allowed(sender, peers, linked), *ANSWERS),
+        publish=(*subjects.publish_allowed(sender, incarnation, peers, linked), *ANSWERS),
         subscribe=subjects.subscribe_allowed(sender, incarnation),
         issued=issued,
         expires=expires,

@@ -6,21 +6,27 @@ Bodies are bytes here; what they mean is the caller's business. Connections, cre
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from quarterdeck.bus import subjects
+from quarterdeck.bus.batches import BATCH, batches
 from quarterdeck.bus.connection import Unanswered
-from quarterdeck.bus.envelope import Ack, Envelope, Limits, NoAnswer, Trace, check_key, check_size, new_id, result
+from quarterdeck.bus.envelope import KEY, Ack, Envelope, Limits, NoAnswer, Trace, check_key, check_size, new_id, result
+from quarterdeck.bus.envelope import attempt as attempt_name
 from quarterdeck.bus.links import Call, Circuit, Failure, Routes
 from quarterdeck.bus.session import Session
+from quarterdeck.bus.tally import Outgoing
 from quarterdeck.clock import Clock
 from quarterdeck.errors import Forbidden
 from quarterdeck.model.desired import Breaker, Link
+from quarterdeck.model.ops import MOST_BODY
+from quarterdeck.model.work import Overloaded
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -35,6 +41,14 @@ _WHY: Final[dict[Failure, str]] = {
 
 
 UNLIMITED: Final = Limits()
+_UNCOUNTED: Final = contextlib.nullcontext()
+Watch = Callable[[str], contextlib.AbstractContextManager[object]]
+"""Entered around each attempt at an ask, with its name."""
+
+
+def unwatched(_: str) -> contextlib.AbstractContextManager[object]:
+    """Nobody cares."""
+    return _UNCOUNTED
 
 
 class Client:
@@ -44,16 +58,27 @@ class Client:
         self.session = session
         self.sender = sender
         self.routes = routes
+        self.sent = Outgoing()
         self._clock = clock
         self._circuits: dict[str, Circuit] = {}
 
     async def ask(
-        self, cluster: str, to: str, verb: str, body: bytes, *, limits: Limits = UNLIMITED, trace: Trace | None = None, guarded: bool = True
+        self,
+        cluster: str,
+        to: str,
+        verb: str,
+        body: bytes,
+        *,
+        limits: Limits = UNLIMITED,
+        trace: Trace | None = None,
+        guarded: bool = True,
+        watch: Watch = unwatched,
     ) -> bytes:
         """Core request-reply: the body of the answer.
 
-        Tried again after a timeout or without responders as the link allows, so a handler may see one id twice. `guarded=False` passes by
-        the breaker, for probes. Raises RemoteTransient or RemoteTerminal for an error answer; NoAnswer; Forbidden where no link leads.
+        Tried again after a timeout or without responders as the link allows, so a handler may see one id twice. `guarded=False` is for
+        probes: it passes by the breaker and is not counted. `watch` is entered around each attempt, with its name. Raises RemoteTransient
+        or RemoteTerminal for an error answer; NoAnswer; Forbidden where no link leads.
         """
         check_size(body, f"the payload of {verb!r}")
         link = self._link(cluster)
@@ -62,24 +87,28 @@ class Client:
 
         async def attempt(limit: float) -> Msg:
             dated = replace(envelope, deadline=self._clock.now() + limit)
-            return await self._request(subject, body, dated.headers(), limit)
+            headers = dated.headers()
+            with watch(attempt_name(headers)):
+                return await self._request(subject, body, headers, limit)
 
         async def guarded_attempt(limit: float) -> Msg:
             return await self._guard(f"{cluster}/{to}", link.breaker, lambda: attempt(limit))
 
-        answer = await self._persist(self._call(link, limits), f"{cluster}/{to}", guarded_attempt if guarded else attempt)
-        return result(answer.headers or {}, answer.data)
+        with self.sent.to(cluster) if guarded else _UNCOUNTED:
+            answer = await self._persist(self._call(link, limits), f"{cluster}/{to}", guarded_attempt if guarded else attempt)
+            return result(answer.headers or {}, answer.data)
 
     async def tell(self, cluster: str, to: str, verb: str, body: bytes, *, trace: Trace | None = None) -> None:
         """Core publish, at most once: nobody confirms it, and it is gone when nobody listens. Raises NoAnswer when it cannot be sent."""
         check_size(body, f"the payload of {verb!r}")
         link = self._link(cluster)
         subject = subjects.subject("ask", self.sender, cluster, to, verb)
-        try:
-            connection = await self.session.connection(link.timeout)
-            await connection.send(subject, body, self._envelope(trace).headers())
-        except Unanswered as error:
-            raise _no_answer(error.failure, f"{cluster}/{to}", 1) from None
+        with self.sent.to(cluster):
+            try:
+                connection = await self.session.connection(link.timeout)
+                await connection.send(subject, body, self._envelope(trace).headers())
+            except Unanswered as error:
+                raise _no_answer(error.failure, f"{cluster}/{to}", 1) from None
 
     async def publish(
         self,
@@ -95,19 +124,40 @@ class Client:
         """Durable: returns once the agent's stream has it on disk. Tried again under one id, which the stream takes once.
 
         `key` names the message among this agent's messages of this verb: a second one inside the stream's duplicate window comes back with
-        `duplicate=True` and is not delivered. Raises NoAnswer (after timeout or lost the outcome is unknown) or Forbidden.
+        `duplicate=True` and is not delivered. Raises NoAnswer (after timeout or lost the outcome is unknown), Overloaded when the stream is
+        full, or Forbidden.
         """
-        check_size(body, f"the payload of {verb!r}")
         check_key(key or "")
+        unique = {KEY: f"{self.sender.cluster}/{self.sender.agent}:{verb}:{key}"} if key else {}
+        return await self._publish(cluster, to, verb, body, unique, limits=limits, trace=trace)
+
+    async def _publish(
+        self, cluster: str, to: str, verb: str, body: bytes, more: dict[str, str], *, limits: Limits, trace: Trace | None
+    ) -> Ack:
+        check_size(body, f"the payload of {verb!r}", MOST_BODY)
         link = self._link(cluster)
         subject = subjects.subject("in", self.sender, cluster, to, verb)
         envelope = self._envelope(trace)
-        unique = f"{self.sender.cluster}/{self.sender.agent}:{verb}:{key}" if key else envelope.id
-        headers = replace(envelope, key=unique).headers()
-        answer = await self._persist(
-            self._call(link, limits), f"the stream of {cluster}/{to}", lambda limit: self._request(subject, body, headers, limit)
-        )
-        return _ack(answer.data, f"{cluster}/{to}")
+        headers = {**replace(envelope, key=envelope.id).headers(), **more}
+        with self.sent.to(cluster):
+            answer = await self._persist(
+                self._call(link, limits), f"the stream of {cluster}/{to}", lambda limit: self._request(subject, body, headers, limit)
+            )
+            return _ack(answer.data, f"{cluster}/{to}")
+
+    async def publish_all(
+        self, cluster: str, to: str, verb: str, bodies: Sequence[bytes], *, limits: Limits = UNLIMITED, trace: Trace | None = None
+    ) -> list[Ack]:
+        """Durable messages in bulk, `BATCH` to one message of the stream, which costs the disk as much as one: an Ack for each batch.
+
+        A batch goes to one replica, which handles its messages one after the other. Raises as `publish` does; what comes after a batch that
+        was refused is not sent.
+        """
+        acks = []
+        for batch in batches(bodies):
+            body = b"[" + b",".join(batch) + b"]"
+            acks.append(await self._publish(cluster, to, verb, body, {BATCH: str(len(batch))}, limits=limits, trace=trace))
+        return acks
 
     async def refuses(self, subject: str) -> bool:
         """Whether the server refuses our publishing on `subject`; an empty message is sent to find out. Raises Transient."""
@@ -155,8 +205,7 @@ class Client:
             answer = await attempt()
             settle = lambda circuit: circuit.succeeded(ticket, self._clock.monotonic())  # noqa: E731
         except Unanswered as error:
-            blameless = error.failure == "lost" or (error.failure == "no_responders" and self.session.settling)
-            if not blameless:
+            if error.failure == "timeout":  # "no responders" costs nobody anything: docs/decisions/009
                 settle = lambda circuit: circuit.failed(ticket, self._clock.monotonic())  # noqa: E731
             raise
         finally:
@@ -190,6 +239,9 @@ def _no_answer(failure: Failure, to: str, made: int) -> NoAnswer:
 def _ack(data: bytes, to: str) -> Ack:
     found = json.loads(data)
     if "error" in found:
-        msg = f"the stream of {to} did not take the message: {found['error'].get('description', found['error'])}"
+        why = found["error"].get("description", found["error"])
+        msg = f"the stream of {to} did not take the message: {why}"
+        if "maximum" in str(why) and "exceeded" in str(why):
+            raise Overloaded(msg, hint="its agent takes in less than it is sent: publish later, or qd scale it")
         raise NoAnswer(msg, cause="refused_by_stream")
     return Ack(found["stream"], found["seq"], found.get("duplicate", False))

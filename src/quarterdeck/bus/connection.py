@@ -61,12 +61,13 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A message as it arrived. `delivered` counts deliveries of a durable one, this included; 0 for an ask."""
+    """A message as it arrived. `delivered` counts deliveries of a durable one, this included; 0 for others. `told`: no answer is wanted."""
 
     subject: str
     headers: Mapping[str, str]
     body: bytes
     delivered: int = 0
+    told: bool = False
 
     @property
     def verb(self) -> str:
@@ -96,6 +97,9 @@ class Connection:
         """Connect, or raise Transient with the server's last word after ten seconds. `lost` is called when the client closed for good."""
         from nats.aio.client import Client as Nats  # noqa: PLC0415 see the module
 
+        loop = asyncio.get_running_loop()
+        if loop.get_exception_handler() is None:
+            loop.set_exception_handler(_unheard)
         nats = Nats()
         self = cls(nats, login)
         problems: list[str] = []
@@ -191,12 +195,14 @@ class Connection:
             msg = f"{len(body):,} bytes are more than the bus carries in one message"
             raise UserError(msg, hint="send a reference to it, or send it in parts") from error
 
-    async def listen(self, subject: str, arrived: Callable[[Msg], Awaitable[None]], *, queue: str = "") -> Subscription:
+    async def listen(
+        self, subject: str, arrived: Callable[[Msg], Awaitable[None]], *, queue: str = "", backlog: int = BACKLOG
+    ) -> Subscription:
         """Call `arrived` for each message, one after the other; it should hand long work to a task. Raises Transient when closed."""
         from nats.errors import ConnectionClosedError, ConnectionDrainingError  # noqa: PLC0415
 
         try:
-            return await self.nats.subscribe(subject, queue=queue, cb=arrived, pending_msgs_limit=BACKLOG)
+            return await self.nats.subscribe(subject, queue=queue, cb=arrived, pending_msgs_limit=backlog)
         except (ConnectionClosedError, ConnectionDrainingError) as error:
             msg = f"cannot listen on {subject}: the connection is closed"
             raise Transient(msg) from error
@@ -249,7 +255,8 @@ class Connection:
         if self.nats.is_connected:
             with contextlib.suppress(Transient):  # a server that is gone cannot confirm; closing goes on
                 await self.flush(1.0)
-        await self.nats.close()
+        with contextlib.suppress(ConnectionError):  # nats-py sends what still waits, to a server that may be gone
+            await self.nats.close()
         self._break_requests()
 
     def _break_requests(self) -> None:
@@ -286,6 +293,14 @@ class Connection:
         self._tell_watchers()
         if not self._closing and self._lost is not None:
             self._lost(self)
+
+
+def _unheard(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Say nothing of an attempt to connect that failed while nats-py was cancelled: `asyncio.wait_for` forgets it, up to Python 3.11."""
+    task = context.get("future")
+    attempt = isinstance(task, asyncio.Task) and getattr(task.get_coro(), "__name__", "") == "open_connection"
+    if not (attempt and isinstance(context.get("exception"), OSError)):
+        loop.default_exception_handler(context)
 
 
 async def _within(seconds: float, work: Coroutine[object, object, object]) -> None:

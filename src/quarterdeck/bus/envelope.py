@@ -8,6 +8,7 @@ Pure: time and randomness are arguments. The subject, not the envelope, is the i
 ``Qd-Schema``           ``1``, the version of this envelope
 ``Qd-Deadline``         epoch milliseconds after which nobody waits any more; absent = none
 ``traceparent``         W3C Trace Context, level 1
+``Qd-Path``             the messages that led to this one, see `quarterdeck.model.loops`; absent = none
 ``Nats-Msg-Id``         durable messages only: nats-server drops a second one with the same id
 ``Qd-Status``           answers only: ``ok`` or ``error``
 ``Qd-Error``            error answers only: the kind, see `Answer`
@@ -19,7 +20,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from quarterdeck.bus.subjects import Sender
@@ -40,10 +41,12 @@ FROM: Final = "Qd-From"
 VERSION: Final = "Qd-Schema"
 DEADLINE: Final = "Qd-Deadline"
 TRACE: Final = "traceparent"
+PATH: Final = "Qd-Path"
 KEY: Final = "Nats-Msg-Id"
 STATUS: Final = "Qd-Status"
 ERROR: Final = "Qd-Error"
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+_ID: Final = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}")
 _SENDER: Final = re.compile(r"([a-z0-9_-]+)/([a-z0-9_-]+)-([0-9]+)")
 
 
@@ -81,19 +84,33 @@ class RemoteTerminal(RemoteError, Terminal):
 
 
 def new_id(now: float, entropy: bytes) -> str:
-    """A UUIDv7 as 32 hex digits (RFC 9562, section 5.7): `now` is epoch seconds, `entropy` ten random bytes."""
-    number = int(now * 1000) << 80 | int.from_bytes(entropy[:10], "big")
-    number = number & ~(0xF << 76) | 0x7 << 76
+    """A UUIDv7 as 32 hex digits (RFC 9562, section 5.7): `now` is epoch seconds, `entropy` ten random bytes.
+
+    The twelve bits after the version carry the fraction of the millisecond (section 6.2, method 3): `sent_at` reads the time back.
+    """
+    milliseconds, fraction = divmod(int(now * 4_096_000), 4096)
+    number = milliseconds << 80 | 0x7 << 76 | fraction << 64 | int.from_bytes(entropy[:8], "big")
     return f"{number & ~(0x3 << 62) | 0x2 << 62:032x}"
+
+
+def sent_at(id_: str) -> float | None:
+    """When whoever made this id made it, in epoch seconds, to a quarter of a microsecond; None when it is none of `new_id`."""
+    if not _ID.fullmatch(id_):
+        return None
+    return (int(id_[:12], 16) * 4096 + int(id_[13:16], 16)) / 4_096_000
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A place in a trace, as W3C Trace Context names it: 32 and 16 hex digits; `flags` is two (01 = sampled)."""
+    """A place in a trace, as W3C Trace Context names it: 32 and 16 hex digits; `flags` is two (01 = sampled).
+
+    `path` is the text of the messages that led here since something changed; it travels in a header of its own.
+    """
 
     trace_id: str
     span_id: str
     flags: str = "01"
+    path: str = ""
 
     @classmethod
     def begin(cls, entropy: bytes) -> Trace:
@@ -111,6 +128,10 @@ class Trace:
     def child(self, entropy: bytes) -> Trace:
         """A new span of the same trace, from 8 random bytes."""
         return Trace(self.trace_id, entropy[:8].hex(), self.flags)
+
+    def headers(self) -> dict[str, str]:
+        """As it travels."""
+        return {TRACE: str(self), PATH: self.path} if self.path else {TRACE: str(self)}
 
     def __str__(self) -> str:
         return f"00-{self.trace_id}-{self.span_id}-{self.flags}"
@@ -137,7 +158,7 @@ class Envelope:
         if self.deadline is not None:
             found[DEADLINE] = str(round(self.deadline * 1000))
         if self.trace is not None:
-            found[TRACE] = str(self.trace)
+            found |= self.trace.headers()
         if self.key is not None:
             found[KEY] = self.key
         return found
@@ -153,22 +174,35 @@ class Envelope:
             msg = f"{ID} and {FROM} are needed, {FROM} as cluster/agent-n"
             raise ValueError(msg)
         deadline = headers.get(DEADLINE)
+        trace = Trace.read(headers.get(TRACE, ""))
+        if trace is not None and (path := headers.get(PATH)):
+            trace = replace(trace, path=path)
         return cls(
             id=headers[ID],
             sender=Sender(sender[1], sender[2], int(sender[3])),
             deadline=int(deadline) / 1000 if deadline else None,
-            trace=Trace.read(headers.get(TRACE, "")),
+            trace=trace,
             key=headers.get(KEY),
         )
 
 
+def attempt(headers: Headers) -> str:
+    """What both sides call one attempt at an ask: its id stays the same when it is tried again, its deadline does not."""
+    return f"{headers.get(ID, '')}-{headers.get(DEADLINE, '')}"
+
+
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """A durable message is kept: in which stream, at which sequence. `duplicate`: it was there already, under the same key."""
+    """A durable message is on disk. `duplicate`: it was there already, under the same key.
+
+    `seq` is its place in the agent's stream, 0 while only the database has it; `message` its id there, empty for one that went straight
+    to the stream.
+    """
 
     stream: str
     seq: int
     duplicate: bool = False
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,8 +271,8 @@ def check_key(key: str) -> None:
         raise UserError(msg, hint="use a digest of it")
 
 
-def check_size(body: bytes, what: str) -> None:
+def check_size(body: bytes, what: str, most: int = MAX_PAYLOAD) -> None:
     """Refuse a body that the bus would not carry; raises UserError before anything is sent."""
-    if len(body) > MAX_PAYLOAD:
-        msg = f"{what} is {len(body):,} bytes; one message carries at most {MAX_PAYLOAD:,}"
+    if len(body) > most:
+        msg = f"{what} is {len(body):,} bytes; one message carries at most {most:,}"
         raise UserError(msg, hint="send a reference to the data (a path, a key), or split it")

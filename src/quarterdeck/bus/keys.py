@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import os
 import stat
+import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,9 +67,13 @@ class Key:
 
 
 class Keys:
-    """The operator's key and one key per account, as files `operator.seed` and `account-<name>.seed`, 0600 in a folder 0700."""
+    """The operator's key and one key per account, as files `operator.seed` and `account-<name>.seed`, 0600 in a folder 0700.
+
+    `making` is held while something is made that there must be one of: several threads come to the bus at once on the first start.
+    """
 
     def __init__(self, folder: Path) -> None:
+        self.making = threading.RLock()
         self._folder = folder
         self._loaded: dict[str, Key] = {}
 
@@ -93,12 +98,13 @@ class Keys:
             sync_folder(self._folder)
 
     def _key(self, name: str, role: Role) -> Key:
-        if name not in self._loaded:
-            path = self._folder / f"{name}.seed"
-            if not path.exists():
-                self._create(path, Key.fresh(role))
-            self._loaded[name] = _read(path)
-        return self._loaded[name]
+        with self.making:
+            if name not in self._loaded:
+                path = self._folder / f"{name}.seed"
+                if not path.exists():
+                    self._create(path, Key.fresh(role))
+                self._loaded[name] = _read(path)
+            return self._loaded[name]
 
     def _create(self, path: Path, key: Key) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)

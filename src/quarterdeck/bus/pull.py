@@ -28,7 +28,7 @@ EXPIRES: Final = 10.0
 LOST_AFTER: Final = 11.0
 """Seconds without a message or an end after which a pull request counts as lost."""
 STILL_WORKING: Final = 1.0
-"""Seconds between two "in progress" signs; the consumer's ack_wait is 2 s."""
+"""Seconds between two "in progress" signs; the consumer's ack_wait is 5 s."""
 PAUSE_FIRST: Final = 0.05
 PAUSE_MOST: Final = 2.0
 _HEARTBEAT, _EXPIRED = "100", "408"
@@ -41,6 +41,8 @@ class Verdict:
     kind: Literal["done", "again", "never"]
     delay: float = 0.0
     reason: str = ""
+    messages: int = 1
+    """How many this is about: a batch is one message of the stream."""
 
     def wire(self) -> bytes:
         """The acknowledgement as nats-server reads it."""

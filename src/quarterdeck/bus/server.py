@@ -14,6 +14,8 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -33,6 +35,8 @@ _ISSUED: Final = 1_767_225_600
 """Issue date of the two JWTs in the configuration, 2026-01-01: fixed, so that the same keys give the same file and no restart."""
 _RESERVABLE: Final = 1 << 40
 """Sum of what streams may reserve. Not a forecast of use: accounts and streams have real limits, the disk's own are watched apart."""
+_TRIAL_TRIES: Final = 100
+_TRIAL_PAUSE: Final = 0.05
 _GREETING: Final = re.compile(rb"INFO (\{.*\})\s")
 
 
@@ -79,13 +83,19 @@ def url(port: int) -> str:
 def claim_port(home: Home, keys: Keys) -> int:
     """The port of this home's bus: kept once taken from the OS; another one only when somebody else sits on it."""
     path = home.bus / "port"
-    kept = _kept(path)
-    if kept and (_is_free(kept) or greets_as(kept, server_name(keys))):
-        return kept
-    port = _from_the_os()
-    home.bus.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_synced(path, f"{port}\n".encode(), mode=0o600)
-    return port
+    with keys.making:
+        kept = _kept(path)
+        if kept and (_is_free(kept) or greets_as(kept, server_name(keys))):
+            return kept
+        port = _from_the_os()
+        home.bus.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_synced(path, f"{port}\n".encode(), mode=0o600)
+        return port
+
+
+def kept_port(home: Home) -> int | None:
+    """The port of this home's bus as last taken, whoever sits on it now; None when there never was one."""
+    return _kept(home.bus / "port")
 
 
 def _kept(path: Path) -> int | None:
@@ -160,6 +170,31 @@ def configuration(home: Home, keys: Keys, port: int) -> str:
         "logfile_max_num": 2,
     }
     return "".join(f"{name}: {json.dumps(value)}\n" for name, value in lines.items())
+
+
+def starts_empty(home: Home, keys: Keys, environ: Mapping[str, str]) -> bool:
+    """Whether the server runs with this configuration and no files: then, if it does not run with ours, they are the reason.
+
+    A full disk, a program that does not run or a machine that is worn out would stop this trial too.
+    """
+    with tempfile.TemporaryDirectory(prefix="trial-", dir=home.bus) as folder:
+        trial, port = Home(Path(folder)), _from_the_os()
+        for needed in (trial.bus, trial.logs):
+            needed.mkdir()
+        path = trial.bus / "nats-server.conf"
+        path.write_text(configuration(trial, keys, port))
+        process = subprocess.Popen([binary(environ), "-c", str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
+        try:
+            for _ in range(_TRIAL_TRIES):
+                if process.poll() is not None:
+                    return False
+                if greets_as(port, server_name(keys)):
+                    return True
+                time.sleep(_TRIAL_PAUSE)
+            return False
+        finally:
+            process.kill()
+            process.wait()
 
 
 def service(home: Home, keys: Keys, port: int, environ: Mapping[str, str]) -> Service:

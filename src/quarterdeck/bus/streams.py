@@ -13,13 +13,17 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from quarterdeck.bus import subjects
-from quarterdeck.bus.accounts import MAX_PAYLOAD, STREAM_BYTES, is_cluster
+from quarterdeck.bus.accounts import STREAM_BYTES, is_cluster
+from quarterdeck.bus.envelope import HEADROOM
 from quarterdeck.errors import Terminal, Transient
+from quarterdeck.model.ops import MOST_BODY
 from quarterdeck.model.world import StreamSeen
 
 Json = dict[str, Any]
 DEDUPE_WINDOW: Final = 120.0
 """Seconds in which a second message of the same `Nats-Msg-Id` is acknowledged as a duplicate: for a publisher's retries."""
+GAP: Final = 1 << 20
+"""Numbers left free between a stream and the one that follows it."""
 _EPOCH: Final = "quarterdeck-epoch"
 _NOT_FOUND: Final = frozenset({10059, 10014})
 """Stream and consumer not found (nats-server, errors.json)."""
@@ -39,16 +43,18 @@ class Requests(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How much an agent's stream holds and how its messages are handed out. `ack_wait` is seconds.
+    """How much an agent's stream holds and how its messages are handed out.
 
-    A message that was handed out `deliveries` times without an acknowledgement stays in the stream but is not handed out any more.
+    `ack_wait` is seconds: under load nats-server takes two to work off acknowledgements, and handing out again what is done costs more.
+
+    A message is handed out until it is acknowledged: its receiver counts, and gives it up into the outbox (`model.messages.DELIVERIES`);
+    a limit of the server's would leave it in the stream, where nobody hears of it.
     """
 
     max_bytes: int = STREAM_BYTES
     max_messages: int = 100_000
-    ack_wait: float = 2.0
+    ack_wait: float = 5.0
     unacknowledged: int = 1000
-    deliveries: int = 20
 
 
 USUAL: Final = Shape()
@@ -72,11 +78,15 @@ def check(inventory: Iterable[StreamSeen], seen: Iterable[StreamSeen]) -> tuple[
     return tuple(reason for reason in reasons if reason)
 
 
-async def ensure(ask: Requests, account: str, agent: str, shape: Shape, inventory: Iterable[StreamSeen], *, epoch: int) -> StreamSeen:
+async def ensure(
+    ask: Requests, account: str, agent: str, shape: Shape, inventory: Iterable[StreamSeen], *, epoch: int, after: int = 0
+) -> StreamSeen:
     """Make the agent's stream and consumer, or bring their limits up to date; gives what to write into the inventory.
 
     Raises StreamLost when the inventory says it was made and it is not as it was. A stream that is there but not in the inventory was
-    made by a control plane that died before it could write it down: it is taken over with all it holds.
+    made by a control plane that died before it could write it down, or is written down as lost: it is taken over with all it holds, under
+    `epoch`; when that was another one, its consumer, which may be ahead of what is left, begins again. `after`: how far the one before had
+    come: a stream that is made anew begins far beyond it, or late acknowledgements of its messages would remove new ones of that number.
     """
     name = subjects.stream(agent)
     info = await call(ask, f"STREAM.INFO.{name}")
@@ -86,9 +96,13 @@ async def ensure(ask: Requests, account: str, agent: str, shape: Shape, inventor
     if reason:
         hint = f"see `qd explain {account.partition('.')[2]}/{agent}`; restore from a backup or give up what is lost by a new epoch"
         raise StreamLost(reason, hint=hint, where=f"{account}/{name}")
-    wanted = stream_config(agent, shape, seen.epoch if seen else epoch)
-    if info is None:
-        info = await call(ask, f"STREAM.CREATE.{name}", wanted)
+    wanted = stream_config(agent, shape, made.epoch if made else epoch)
+    if seen is not None and made is None and seen.epoch != epoch:
+        info = await call(ask, f"STREAM.UPDATE.{name}", wanted)
+        await call(ask, f"CONSUMER.DELETE.{name}.{name}")
+    elif info is None:
+        begin = {"first_seq": after + GAP} if after else {}
+        info = await call(ask, f"STREAM.CREATE.{name}", {**wanted, **begin})
     elif any(info["config"].get(field) != value for field, value in wanted.items() if field != "metadata"):
         info = await call(ask, f"STREAM.UPDATE.{name}", wanted)
     await call(ask, f"CONSUMER.CREATE.{name}.{name}", {"stream_name": name, "config": consumer_config(name, shape)})
@@ -108,7 +122,7 @@ def stream_config(agent: str, shape: Shape, epoch: int) -> Json:
         "num_replicas": 1,
         "max_bytes": shape.max_bytes,
         "max_msgs": shape.max_messages,
-        "max_msg_size": MAX_PAYLOAD,
+        "max_msg_size": MOST_BODY + HEADROOM,
         "duplicate_window": int(DEDUPE_WINDOW * _SECOND),
         "deny_delete": True,
         "deny_purge": True,
@@ -124,7 +138,7 @@ def consumer_config(name: str, shape: Shape) -> Json:
         "deliver_policy": "all",
         "ack_policy": "explicit",
         "ack_wait": int(shape.ack_wait * _SECOND),
-        "max_deliver": shape.deliveries,
+        "max_deliver": -1,
         "max_ack_pending": shape.unacknowledged,
         "replay_policy": "instant",
     }
@@ -134,7 +148,9 @@ def stream_seen(account: str, info: Json) -> StreamSeen:
     """Read what STREAM.INFO and JSZ both tell about a stream."""
     config, state = info["config"], info["state"]
     epoch = int((config.get("metadata") or {}).get(_EPOCH, 0))
-    return StreamSeen(account, config["name"], state["first_seq"], state["last_seq"], state["messages"], state["bytes"], epoch)
+    floor = max((c["ack_floor"]["stream_seq"] for c in info.get("consumer_detail") or ()), default=0)
+    first = state["first_seq"]
+    return StreamSeen(account, config["name"], first, state["last_seq"], state["messages"], state["bytes"], epoch, max(floor, first - 1, 0))
 
 
 def streams_seen(jsz: Json) -> tuple[StreamSeen, ...]:

@@ -91,8 +91,8 @@ def test_a_stream_whose_files_are_gone_is_lost_and_not_made_again(own_bus, syste
             assert streams.check((made,), await admin.streams()) == (
                 f"stream IN_worker of {system}.a is gone; it had 3 messages, the last one number 3",
             )
-            fresh = await admin.ensure_stream(system, "a", "worker", inventory=(), epoch=2)
-            assert fresh.epoch == 2
+            fresh = await admin.ensure_stream(system, "a", "worker", inventory=(), epoch=2, after=made.last)
+            assert (fresh.epoch, fresh.last) == (2, made.last + streams.GAP - 1), "no late acknowledgement can hit what is new"
             with pytest.raises(StreamLost, match="it is of epoch 2, not 1"):
                 await admin.ensure_stream(system, "a", "worker", inventory=(replace(made, last=0),))
 
@@ -125,7 +125,9 @@ def test_a_stream_the_inventory_does_not_know_is_taken_over_with_what_it_holds(b
             await replica.request("in.a.worker.0.worker.x", b"x", {}, 2.0)
             await replica.close()
             seen = await admin.ensure_stream(system, "a", "worker", inventory=(), epoch=1)
-            assert (seen.messages, seen.epoch) == (1, 7)
+            assert (seen.messages, seen.epoch) == (1, 1)
+            (found,) = [one for one in await admin.streams() if one.account == f"{system}.a"]
+            assert (found.messages, found.epoch) == (1, 1)
 
     asyncio.run(scenario())
 
@@ -167,5 +169,18 @@ def test_all_streams_a_quota_allows_can_be_made(bus, system, rooms):
                 await admin.ensure_stream(system, "a", f"agent{n}", inventory=())
             with pytest.raises(Terminal, match=r"maximum number of streams"):
                 await admin.ensure_stream(system, "a", "one-too-many", inventory=())
+
+    asyncio.run(scenario())
+
+
+def test_whoever_closes_after_the_server_is_gone_hears_nothing_of_it(own_bus, system, rooms):
+    async def scenario():
+        async with own_bus.admin() as admin:
+            await admin.apply(system, rooms("a"))
+            replica = await own_bus.enter_as_replica(system, ME, peers=("worker",))
+            own_bus.kill()
+            await replica.nats.publish("in.a.worker.0.worker.x", b"x")  # waits to be sent
+            replica.nats._transport._io_writer.transport.abort()
+            await replica.close()
 
     asyncio.run(scenario())

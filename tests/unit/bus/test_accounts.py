@@ -19,9 +19,13 @@ def test_a_link_is_an_export_on_one_side_and_an_import_on_the_other():
     a, b = accounts.accounts("s", ROOMS[:2], [Link("a", "b")])
     control = (Export("ask.qd.>", "QD"), Export("in.qd.>", "QD"))
     assert a.exports == control
-    assert a.imports == (Import("s.b", "ask.a.>", "to.b.ask.a.>"), Import("s.b", "in.a.>", "to.b.in.a.>"))
+    assert a.imports == (*_platform("a"), Import("s.b", "ask.a.>", "to.b.ask.a.>"), Import("s.b", "in.a.>", "to.b.in.a.>"))
     assert b.exports == (*control, Export("ask.a.>", "s.a"), Export("in.a.>", "s.a"))
-    assert b.imports == ()
+    assert b.imports == _platform("b")
+
+
+def _platform(cluster):
+    return tuple(Import("QD", f"{what}.s.{cluster}.>", f"{what}.{cluster}.>") for what in ("ledger", "blobs"))
 
 
 @given(LINKS, st.sampled_from(["s", "t"]))
@@ -29,11 +33,22 @@ def test_nobody_imports_what_is_not_exported_to_him_nor_speaks_in_anothers_name(
     specs = {spec.name: spec for spec in accounts.accounts(system, ROOMS, links)}
     for spec in specs.values():
         own = spec.name.partition(".")[2]
-        for path in spec.imports:
+        for path in _to_clusters(spec):
             assert Export(path.subject, spec.name) in specs[path.source].exports
             assert path.subject.split(".")[1] == own
-    paths = {(spec.name, path.source) for spec in specs.values() for path in spec.imports}
+    paths = {(spec.name, path.source) for spec in specs.values() for path in _to_clusters(spec)}
     assert paths == {(f"{system}.{x.source}", f"{system}.{x.target}") for x in links if x.source != x.target}
+
+
+def _to_clusters(spec):
+    return [path for path in spec.imports if path.source != "QD"]
+
+
+@given(LINKS, st.sampled_from(["s", "t"]))
+def test_each_reaches_ledger_and_blobs_under_its_own_name_alone(links, system):
+    for spec in accounts.accounts(system, ROOMS, links):
+        paths = [(path.subject, path.local) for path in spec.imports if path.source == "QD"]
+        assert paths == [(f"{what}.{spec.name}.>", f"{what}.{spec.name.partition('.')[2]}.>") for what in ("ledger", "blobs")]
 
 
 @given(LINKS, st.randoms())
@@ -64,9 +79,9 @@ def test_a_link_to_no_cluster_is_refused():
         accounts.accounts("s", ROOMS, [Link("a", "x")])
 
 
-def test_the_control_plane_imports_from_all_clusters_in_its_own_name_and_exports_nothing():
+def test_the_control_plane_imports_from_all_clusters_in_its_own_name_and_exports_ledger_and_blobs_alone():
     spec = accounts.platform(["t.a", "s.a"])
-    assert spec.exports == ()
+    assert [export.subject for export in spec.exports] == ["ledger.*.*.>", "blobs.*.*.>"]
     assert [path.local for path in spec.imports] == [
         "to.s.a.ask.qd.>",
         "to.s.a.in.qd.>",

@@ -108,6 +108,8 @@ def test_a_replica_gets_its_exact_lists_and_no_response_permission():
         "to.b.in.a.worker.2.>",
         "$JS.API.CONSUMER.MSG.NEXT.IN_worker.IN_worker",
         "$JS.ACK.IN_worker.IN_worker.>",
+        "ledger.a.worker.2.7",
+        "blobs.a.worker.2.7",
         "_INBOX.>",
         "_R_.>",
     ]

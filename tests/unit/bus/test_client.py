@@ -1,6 +1,6 @@
 import asyncio
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 
@@ -12,10 +12,13 @@ from quarterdeck.bus.links import SETTLING, Routes
 from quarterdeck.bus.pull import Verdict
 from quarterdeck.bus.receiver import Intake
 from quarterdeck.bus.session import Session
+from quarterdeck.bus.streams import USUAL
 from quarterdeck.clock import SystemClock
 from quarterdeck.errors import Forbidden, Transient, UserError
 from quarterdeck.model.desired import Breaker, Link
+from quarterdeck.model.ops import MOST_BODY
 from quarterdeck.model.table import Credential
+from quarterdeck.model.work import Overloaded
 
 FAKE = Credential(1, "not-a-jwt", "not-a-seed", 0.0)  # a server without users asks for neither
 
@@ -130,6 +133,21 @@ def test_a_silent_agent_opens_the_breaker_and_an_answer_closes_it(plain_nats):
     asyncio.run(body())
 
 
+def test_a_replica_that_is_being_replaced_opens_no_breaker(plain_nats):
+    async def body():
+        link = Link("c", "c", timeout=0.5, attempts=1, breaker=Breaker(failures=2, reset=30, probes=1))
+        async with participant(plain_nats, routes=Routes("c", (link,))) as asker, participant(plain_nats, "echo") as echo:
+            await asyncio.sleep(SETTLING)
+            for _ in range(10):
+                with pytest.raises(NoAnswer) as caught:
+                    await asker.ask("c", "echo", "v", b"1")
+                assert caught.value.cause == "no_responders"
+            await echo.session.receive(intake())
+            assert await asker.ask("c", "echo", "v", b"2") == b"2"
+
+    asyncio.run(body())
+
+
 def test_errors_of_a_handler_reach_the_asker_once_and_are_no_failure_of_the_path(plain_nats):
     async def body():
         calls = 0
@@ -171,6 +189,50 @@ def test_an_agent_with_too_much_waiting_says_so(plain_nats, until):
     asyncio.run(body())
 
 
+def test_a_queued_ask_that_nobody_waits_for_any_more_is_turned_away_unhandled(plain_nats, until):
+    async def body():
+        gate, handled = asyncio.Event(), []
+
+        async def answer(incoming):
+            handled.append(incoming.body)
+            await gate.wait()
+            return Answer(b"1")
+
+        async with participant(plain_nats) as asker, participant(plain_nats, "echo") as echo:
+            made = intake(places=1, answer=answer)
+            await echo.session.receive(made)
+            names = []
+
+            @contextmanager
+            def watch(name):
+                names.append(name)
+                yield
+
+            async with asyncio.TaskGroup() as tasks:
+                first = tasks.create_task(asker.ask("c", "echo", "v", b"1", watch=watch))
+                await until(lambda: [ask.held for ask in made.asks] == [True])
+                second = tasks.create_task(refused(asker.ask("c", "echo", "v", b"2", watch=watch)))
+                await until(lambda: [ask.held for ask in made.asks] == [True, False])
+                assert [ask.id for ask in made.asks] == names, "both sides have one name for an attempt"
+                assert made.asks.free == 0
+                for name in names:
+                    made.asks.turn_away(name, "a → b → a")
+                gate.set()
+            assert first.result() == b"1"
+            assert (second.result().kind, str(second.result())) == ("deadlock", "c/echo-0: a → b → a")
+            assert handled == [b"1"]
+            await until(lambda: made.asks.free == 1)
+        assert made.asks.places == 0
+
+    asyncio.run(body())
+
+
+async def refused(ask):
+    with pytest.raises(RemoteTransient) as caught:
+        await ask
+    return caught.value
+
+
 def test_no_way_without_a_link_and_no_message_above_the_limit(plain_nats):
     async def body():
         async with participant(plain_nats) as asker:
@@ -191,7 +253,10 @@ def test_the_largest_allowed_message_arrives(plain_nats):
             await echo.session.receive(intake())
             largest = b"x" * MAX_PAYLOAD
             assert await asker.ask("c", "echo", "v", largest) == largest
-            assert (await asker.publish("c", "echo", "v", largest, key="k" * 512)).seq == 1
+            durable = b"x" * MOST_BODY
+            assert (await asker.publish("c", "echo", "v", durable, key="k" * 512)).seq == 1
+            with pytest.raises(UserError, match="450,001 bytes; one message carries at most 450,000"):
+                await asker.publish("c", "echo", "v", durable + b"x")
 
     asyncio.run(body())
 
@@ -235,6 +300,20 @@ def test_publish_is_on_disk_before_it_returns_and_a_key_is_taken_once(plain_nats
             assert taken[0].headers["Nats-Msg-Id"] == "c/asker:ranking:INC-1"
             assert subjects.parse(taken[0].subject) == subjects.Address("in", subjects.Sender("c", "asker", 0), "echo", "ranking")
         assert await plain_nats.pending("echo") == 0
+
+    asyncio.run(body())
+
+
+def test_a_full_stream_refuses_at_once_and_says_what_to_do(plain_nats):
+    async def body():
+        await plain_nats.make_stream("echo", max_messages=2)
+        async with participant(plain_nats) as asker:
+            for number in (1, 2):
+                assert (await asker.publish("c", "echo", "v", b"1")).seq == number
+            with pytest.raises(Overloaded, match="maximum messages exceeded") as full:
+                await asker.publish("c", "echo", "v", b"1")
+            assert (full.value.http_status, full.value.retry) == (429, True)
+            assert "qd scale" in full.value.hint
 
     asyncio.run(body())
 
@@ -302,7 +381,7 @@ def test_a_slow_handler_keeps_its_message(plain_nats, until):
 
         async def settle(incoming):
             deliveries.append(incoming.delivered)
-            await asyncio.sleep(3.2)  # longer than the consumer's ack_wait of 2 s
+            await asyncio.sleep(USUAL.ack_wait + 1.2)
             return Verdict("done")
 
         async with participant(plain_nats) as asker, participant(plain_nats, "echo") as echo:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -26,6 +27,8 @@ TRACE = Trace("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")
 def test_what_is_written_is_read_back():
     envelope = Envelope("ab" * 16, SENDER, deadline=1_700_000_000.125, trace=TRACE, key="INC-1")
     assert Envelope.read(envelope.headers()) == envelope
+    along = replace(envelope, trace=replace(TRACE, path="c/a;ask;00"))
+    assert Envelope.read(along.headers()) == along
     bare = Envelope("ab" * 16, SENDER)
     assert Envelope.read(bare.headers()) == bare
     assert set(bare.headers()) == {"Qd-Id", "Qd-From", "Qd-Schema"}

@@ -5,6 +5,7 @@ import os
 import socket
 import stat
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,17 @@ def test_the_same_home_gives_the_same_digest_and_another_port_another(home, keys
     assert (first.name, first.port, first.argv[1:]) == ("bus", 4321, ("-c", str(home.bus / "nats-server.conf")))
     assert stat.S_IMODE(home.bus.stat().st_mode) == 0o700
     assert server.service(home, keys, 4322, os.environ).digest != first.digest
+
+
+def test_threads_that_come_first_at_the_same_time_get_one_key_and_one_port(tmp_path):
+    for n in range(20):
+        home = Home(tmp_path / str(n))
+        keys, start = Keys(home.keys), threading.Barrier(4)
+
+        def first(home=home, keys=keys, start=start):
+            start.wait()
+            return keys.account("QD").public, server.claim_port(home, keys)
+
+        with ThreadPoolExecutor(4) as threads:
+            got = {asked.result() for asked in [threads.submit(first) for _ in range(4)]}
+        assert got == {(Keys(home.keys).account("QD").public, server.kept_port(home))}
