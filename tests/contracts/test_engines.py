@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import quarterdeck.engines
-from quarterdeck.errors import QuarterdeckError
+from quarterdeck.errors import NotFound, QuarterdeckError
 from quarterdeck.model.desired import Desired, Link, Namespace, Quota, Template, Workload
 from quarterdeck.model.steps import (
     ApplyWorkload,
@@ -208,6 +208,59 @@ def test_a_crashed_replica_comes_back_by_itself_one_incarnation_later_and_the_en
             fallen = one(world, "a/reader-0")
             assert fallen.last_exit.signal == 9
             assert fallen.restarts == 1
+
+    asyncio.run(scenario())
+
+
+async def sampled(engine, name, holds):
+    """The samples of a replica for which `holds` is true; time has to pass for them, and somebody who looks."""
+    deadline = time.monotonic() + WITHIN
+    while not holds(found := await engine.samples("s", name)):
+        assert time.monotonic() < deadline, found
+        await engine.observe("s")
+        await asyncio.sleep(0.05)
+    return found
+
+
+def test_how_a_replica_has_been_is_told_in_order_and_without_inventing_numbers(deployed):
+    async def scenario():
+        async with deployed() as engine:
+            found = await sampled(engine, "a/reader-1", lambda found: found and found[-1].beat_age is not None)
+            assert [sample.at for sample in found] == sorted({sample.at for sample in found})
+            assert {sample.incarnation for sample in found} == {1}
+            for sample in found:
+                counters = (sample.progress, sample.inflight, sample.memory_bytes, sample.handled, sample.failed, sample.sent)
+                assert all(type(count) is int and count >= 0 for count in counters)
+                assert sample.unanswered <= sample.sent
+                assert sample.cpu_seconds >= 0.0
+                assert sample.beat_age is None or sample.beat_age >= 0.0
+            told = one(await engine.observe("s"), "a/reader-1")
+            assert (told.handled, told.failed, told.flows, told.circuits) == (0, 0, (), ())
+
+    asyncio.run(scenario())
+
+
+def test_what_was_before_a_crash_is_kept_and_its_successor_counts_anew(kind, deployed):
+    async def scenario():
+        async with deployed() as engine:
+            before = await sampled(engine, "a/reader-0", len)
+            await kind.crash(engine, "s", "a/reader-0")
+            await until(engine, lambda w: one(w, "a/reader-0").incarnation == 2 and one(w, "a/reader-0").state == "ready")
+            after = await sampled(engine, "a/reader-0", lambda found: {sample.incarnation for sample in found} == {1, 2})
+            assert after[: len(before)] == before
+
+    asyncio.run(scenario())
+
+
+def test_verbs_are_told_of_agents_that_are_there_and_nothing_of_others(deployed):
+    async def scenario():
+        async with deployed() as engine:
+            assert isinstance(await engine.verbs("s", "a/reader"), tuple)
+            for ask, target in ((engine.verbs, "a/nobody"), (engine.samples, "a/reader-7"), (engine.samples, "a/nobody-0")):
+                with pytest.raises(NotFound):
+                    await ask("s", target)
+                with pytest.raises(NotFound):
+                    await ask("t", target)
 
     asyncio.run(scenario())
 

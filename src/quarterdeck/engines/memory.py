@@ -6,12 +6,14 @@ It passes the same contract suite as the engines that touch the world; it is a m
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import defaultdict, deque
 from dataclasses import dataclass, field, replace
-from typing import assert_never
+from typing import Final, assert_never
 
+from quarterdeck import halts
 from quarterdeck.clock import Clock
 from quarterdeck.errors import NotFound
+from quarterdeck.halts import Halt
 from quarterdeck.model.desired import Desired, Link, Namespace, Workload
 from quarterdeck.model.steps import (
     ApplyWorkload,
@@ -25,7 +27,12 @@ from quarterdeck.model.steps import (
     RemoveWorkload,
     Step,
 )
-from quarterdeck.model.world import BusSeen, Exit, Happening, Replica, StreamSeen, WorkloadSeen, World
+from quarterdeck.model.stops import Source
+from quarterdeck.model.world import BusSeen, Exit, Happening, Replica, Sample, StreamSeen, Verb, WorkloadSeen, World
+
+SAMPLES: Final = 600
+SAMPLE_EVERY: Final = 1.0
+"""Seconds from one sample to the next, where there is an observation to take it at."""
 
 
 @dataclass(slots=True)
@@ -35,6 +42,7 @@ class _Held:
     links: dict[str, Link] = field(default_factory=dict)
     workloads: dict[str, Workload] = field(default_factory=dict)
     replicas: dict[str, Replica] = field(default_factory=dict)
+    samples: defaultdict[str, deque[Sample]] = field(default_factory=lambda: defaultdict(lambda: deque(maxlen=SAMPLES)))
 
 
 @dataclass(slots=True)
@@ -47,12 +55,14 @@ class MemoryEngine:
     _held: dict[str, _Held] = field(default_factory=lambda: defaultdict(_Held))
     _happened: list[Happening] = field(default_factory=list)
     _event: asyncio.Event = field(default_factory=asyncio.Event)
+    _halts: tuple[Halt, ...] = ()
 
     async def observe(self, system: str) -> World:
         """What is held now."""
         held = self._held[system]
         for workload in held.workloads.values():
             self._converge(held, workload)
+        self._sample(held)
         bus = BusSeen(
             ready=self._bus,
             reason="" if self._bus else "not started",
@@ -68,6 +78,19 @@ class MemoryEngine:
         """What is held."""
         held = self._held[system]
         return tuple(_seen(held, w) for w in held.workloads.values())
+
+    async def samples(self, system: str, replica: str) -> tuple[Sample, ...]:
+        """One at each observation, a second or a new incarnation apart: without a process it uses nothing and beats at every look."""
+        held, now = self._held[system], self.clock.now()
+        if replica not in held.replicas:
+            raise NotFound(f"{replica} is not here", hint="qd get replicas lists what is")
+        return tuple(sample for sample in held.samples[replica] if sample.at > now - SAMPLES * SAMPLE_EVERY)
+
+    async def verbs(self, system: str, agent: str) -> tuple[Verb, ...]:
+        """No code runs here."""
+        if agent not in self._held[system].workloads:
+            raise NotFound(f"{agent} is not here", hint="qd get agents lists what is")
+        return ()
 
     async def preflight(self, system: str, step: Step) -> None:
         """Everything is possible in memory."""
@@ -141,8 +164,19 @@ class MemoryEngine:
         self._happened.append(Happening(system, kind, target, self.clock.now(), {}))
         self._event.set()
 
+    def _sample(self, held: _Held) -> None:
+        now = self.clock.now()
+        for name in held.samples.keys() - held.replicas.keys():
+            del held.samples[name]
+        for name, replica in held.replicas.items():
+            kept = held.samples[name]
+            if not kept or kept[-1].incarnation != replica.incarnation or now - kept[-1].at >= SAMPLE_EVERY:
+                kept.append(Sample(now, replica.incarnation, 0, 0.0, 0, 0, 0.0, 0, 0, 0, 0, 0.0))
+
     def _converge(self, held: _Held, workload: Workload) -> None:
-        for slot in range(workload.replicas):
+        system = next((name for name, each in self._held.items() if each is held), "")
+        halted = any(halt.covers(system, workload.name) for halt in self._halts)
+        for slot in range(0 if halted else workload.replicas):
             name = f"{workload.name}-{slot}"
             old = held.replicas.get(name)
             state = "quarantined" if slot in workload.quarantined else "ready"
@@ -173,6 +207,50 @@ class MemoryEngine:
             started=now,
             last_exit=old.last_exit if old else None,
         )
+
+
+@dataclass(slots=True)
+class MemoryStopper:
+    """What stops the replicas of a MemoryEngine. No bus is asked: nobody is connected to it."""
+
+    engine: MemoryEngine
+
+    async def halt(self, halt: Halt, within: float | None) -> str:
+        """At once, however long they were given."""
+        self.engine._halts = halts.with_halt(self.engine._halts, halt)  # noqa: SLF001 of the same engine
+        for name, held in self.engine._held.items():  # noqa: SLF001
+            held.replicas = {n: r for n, r in held.replicas.items() if not halt.covers(name, f"{r.cluster}/{r.agent}")}
+        return ""
+
+    async def lift(self, system: str, target: str) -> str:
+        """They are back at the next observation."""
+        self.engine._halts = halts.without(self.engine._halts, (system, target))  # noqa: SLF001
+        return ""
+
+    async def halted(self) -> tuple[Halt, ...] | None:
+        """All of them."""
+        return self.engine._halts  # noqa: SLF001
+
+    async def reset(self, whole: tuple[Halt, ...]) -> None:
+        """Take these."""
+        self.engine._halts = whole  # noqa: SLF001
+
+    async def attached(self) -> str:
+        """Always the one."""
+        return self.engine.name
+
+    async def alive(self, system: str, target: str) -> Source:
+        """The replicas held."""
+        found = [
+            r.name
+            for r in self.engine._held[system].replicas.values()  # noqa: SLF001
+            if Halt(system, target, 0.0, "").covers(system, f"{r.cluster}/{r.agent}")
+        ]
+        return Source("memory", "replicas of the target", len(found), ", ".join(found) or "none is held")
+
+    async def connected(self, system: str, target: str) -> Source:
+        """Nobody."""
+        return Source("memory", "connections of its users", 0, "there is no bus")
 
 
 def _seen(held: _Held, workload: Workload) -> WorkloadSeen:

@@ -56,9 +56,6 @@ def test_the_stack_of_a_healthy_replica_can_be_asked_for(bench):
     bench.ready(1)
     assert "in run_forever" in bench.ask("dump", system="s", replica="c/a-0")["stack"]
     assert bench.ready(1)[0]["incarnation"] == 1
-    samples = bench.until(lambda: bench.ask("ring", system="s", replica="c/a-0")["samples"], within=3)
-    assert samples[0][1] > 0
-    assert samples[0][4] > 1 << 20
 
 
 def test_all_are_back_after_the_fork_server_died(bench):
@@ -202,3 +199,37 @@ def test_the_home_is_out_of_reach_of_a_replica(bench):
         assert tried == "PermissionError", (code, tried)
     assert bench.run_in("c/a-0", "open('mine', 'w').write('ok')") == 2
     assert bench.run_in("c/a-0", f"__import__('agents').knock({str(bench.home.node_socket)!r})") == ""
+
+
+def ring(bench, replica="c/a-0"):
+    """The samples of a replica as objects."""
+    told = bench.ask("ring", system="s", replica=replica)
+    return [dict(zip(told["columns"], line, strict=True)) for line in told["samples"]]
+
+
+def test_the_ring_tells_what_a_replica_uses_and_that_it_was_stopped_while_nothing_was_heard(bench):
+    bench.table(bench.row(slots=1, hang_after=30.0))
+    pid = bench.ready(1)[0]["pid"]
+    first = bench.until(lambda: [s for s in ring(bench) if s["beat_age"] is not None], within=3)[0]
+    assert first["progress"] > 0
+    assert first["memory_bytes"] > 1 << 20
+    assert first["beat_age"] < 1.0
+    bench.run_in("c/a-0", "sum(range(10_000_000))")
+    bench.until(lambda: ring(bench)[-1]["cpu_seconds"] - first["cpu_seconds"] >= 0.05, within=3)
+    os.kill(pid, signal.SIGSTOP)
+    stopped = bench.until(lambda: [s for s in ring(bench) if s["beat_age"] > 2.5], within=6)[0]
+    os.kill(pid, signal.SIGCONT)
+    bench.until(lambda: ring(bench)[-1]["beat_age"] < 1.0, within=3)
+    assert [s["progress"] for s in ring(bench) if s["at"] == stopped["at"]] == [stopped["progress"]]
+
+
+def test_the_ring_of_a_slot_goes_on_with_its_next_process_and_ends_with_the_slot(bench):
+    bench.table(bench.row(slots=2))
+    victim = bench.ready(2)[0]["pid"]
+    bench.until(lambda: ring(bench), within=3)
+    os.kill(victim, signal.SIGKILL)
+    found = bench.until(lambda: (r := ring(bench)) and r[-1]["incarnation"] == 2 and r, within=5)
+    assert found[0]["incarnation"] == 1
+    bench.table(bench.row(slots=1))
+    bench.until(lambda: len(bench.replicas()) == 1)
+    assert bench.request("ring", system="s", replica="c/a-1")["error"]["kind"] == "not_found"

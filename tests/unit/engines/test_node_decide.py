@@ -137,3 +137,20 @@ def test_back_off_grows_only_for_those_that_never_worked_and_is_spread():
     assert quick.failed_at is None
     assert died(quick, Restart(), NOW, worked=True, jitter=0.0, reason="x").failed_at == NOW
     assert died(quick, Restart(), NOW + 61, worked=True, jitter=0.0, reason="x").failed_at is None
+
+
+def test_what_is_stopped_by_order_is_killed_whatever_it_does_and_never_started():
+    live = (up(0), up(1, ready_at=None), up(0, 2, drain_until=NOW + 50), up(1, 2, paused=True), up(1, 3, killed=True))
+    decision = decide(replace(ROW, quarantined=(1,)), seen(*live, good="old", end_by=NOW), NOW)
+    assert decision.orders == tuple(Kill(p.n, p.incarnation, "stopped by order", counts=False) for p in live[:4])
+    assert decide(ROW, seen(end_by=float("-inf")), NOW) == decide(ROW, seen(end_by=NOW), NOW)
+    assert orders(ROW, seen(end_by=NOW)) == ()
+
+
+def test_what_has_time_to_end_is_drained_and_killed_when_its_own_or_the_orders_time_is_over():
+    live = (up(0), up(1, drain_until=NOW + 2), up(1, 2, drain_until=NOW))
+    decision = decide(ROW, seen(*live, end_by=NOW + 5), NOW)
+    assert decision.orders == (Kill(1, 2, "did not finish in time", counts=False), Drain(0, 1, 5.0, "stopped by order"))
+    assert decision.again_at == NOW + 2
+    assert orders(ROW, seen(up(1, drain_until=NOW + 60), end_by=NOW + 5), NOW + 5) == (Kill(1, 1, "stopped by order", counts=False),)
+    assert decide(ROW, seen(end_by=NOW + 5), NOW).again_at is None

@@ -17,6 +17,7 @@ from quarterdeck.engines.local.node.events import Events
 from quarterdeck.engines.local.node.exits import cause, understand
 from quarterdeck.engines.local.node.lines import Lines
 from quarterdeck.engines.local.node.logs import LogFile, Logs
+from quarterdeck.engines.local.node.process import Equipment, Identity, Listener, Process
 from quarterdeck.engines.local.node.table import Counters, Proven, Tables
 from quarterdeck.errors import Conflict, Forbidden
 from quarterdeck.model.desired import Template
@@ -50,7 +51,27 @@ def test_incarnations_only_rise_even_after_a_torn_write(tmp_path):
     with (tmp_path / "incarnations").open("a") as file:
         file.write("x")
     again = Counters(tmp_path)
-    assert (again.next("s/c/a-0"), again.next("s/c/a-1"), again.next("s/c/a-2")) == (3, 2, 1)
+    assert (again.next("s/c/a-0"), again.next("s/c/a-1"), again.next("s/c/a-2")) == (3, 3, 1)
+
+
+def test_a_number_that_was_kept_ahead_waits_for_no_disk_and_the_one_after_it_is_refused_without_one(tmp_path, monkeypatch):
+    counters = Counters(tmp_path)
+    counters.take(["s/c/a-0"])
+    monkeypatch.setattr(os, "fdatasync", broken)
+    assert counters.take(["s/c/a-0"]) == {"s/c/a-0": 2}
+    counters.restock("s/c/a-0")
+    with pytest.raises(OSError, match="broken"):
+        counters.take(["s/c/a-0"])
+    assert counters.next("s/c/a-0") == 3
+    monkeypatch.undo()
+    counters.restock("s/c/a-0")
+    monkeypatch.setattr(os, "fdatasync", broken)
+    assert counters.take(["s/c/a-0"]) == {"s/c/a-0": 3}
+    assert Counters(tmp_path).next("s/c/a-0") > 3
+
+
+def broken(_):
+    raise OSError("broken")
 
 
 def test_what_was_good_is_kept_over_restarts(tmp_path):
@@ -106,6 +127,31 @@ def test_a_pipe_becomes_lines_and_its_rest_is_not_lost(tmp_path):
     assert texts[:3] == ["one", "", "two"]
     assert "".join(texts[3:]) == "thr" + "e" * 20_000
     assert all(re.fullmatch(r"\S+Z err .*", line) for line in lines)
+
+
+def test_a_replica_that_is_ready_before_its_pid_is_known_is_told_in_order():
+    class Told(Listener):
+        def is_born(self, process):
+            heard.append(("born", process.pid))
+
+        def is_ready(self, process):
+            heard.append(("ready", process.pid))
+
+    heard = []
+
+    async def run():
+        mine, theirs = socket.socketpair()
+        identity = Identity("s", "c", "a", 0, 1, Template("d", "code", "m:f"))
+        process = Process(identity, Equipment([], os.memfd_create("stacks"), mine), VirtualClock(), Told())
+        theirs.sendall(b'{"t":"ready"}\n')
+        await asyncio.sleep(0.02)
+        process.born(os.getpid(), os.pidfd_open(os.getpid()), forked=True)
+        await asyncio.sleep(0.02)
+        process.close()
+        theirs.close()
+
+    asyncio.run(run())
+    assert heard == [("born", os.getpid()), ("ready", os.getpid())]
 
 
 def test_garbage_on_a_channel_is_counted_not_raised():

@@ -166,9 +166,14 @@ class NodeClient:
             try:
                 await self.request("ping", limit=SILENT_FOR)
             except Transient:
-                with contextlib.suppress(ProcessLookupError):  # it ended by itself in the meantime
-                    os.kill(self.pid, signal.SIGKILL)
+                self.end_hung()
                 raise ConnectionError from None
+
+    def end_hung(self) -> None:
+        """Kill a node that is attached and does not answer; what it runs dies with it, and it is started again."""
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError):  # it ended by itself in the meantime
+                os.kill(self.pid, signal.SIGKILL)
 
     def _detach(self) -> None:
         self.attached.clear()

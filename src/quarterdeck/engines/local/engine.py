@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,14 +13,16 @@ from typing import Any, assert_never
 
 from quarterdeck.bus import claims, server, subjects
 from quarterdeck.bus import streams as bus_streams
+from quarterdeck.bus.access import blobs_login, ledger_login
 from quarterdeck.bus.accounts import account_name
 from quarterdeck.bus.admin import Admin
+from quarterdeck.bus.connection import Login
 from quarterdeck.bus.keys import Key, Keys
 from quarterdeck.clock import Clock
-from quarterdeck.engines.local import observe, proofs
+from quarterdeck.engines.local import observe, proofs, rebuild
 from quarterdeck.engines.local import table as tables
 from quarterdeck.engines.local.client import NodeClient
-from quarterdeck.errors import Transient
+from quarterdeck.errors import QuarterdeckError, Transient
 from quarterdeck.model.desired import Desired
 from quarterdeck.model.home import Home
 from quarterdeck.model.steps import (
@@ -35,16 +38,16 @@ from quarterdeck.model.steps import (
     Step,
 )
 from quarterdeck.model.table import Credential, Row, Table
-from quarterdeck.model.world import BusSeen, Happening, StreamSeen, WorkloadSeen, World
+from quarterdeck.model.world import BusSeen, Happening, Sample, StreamSeen, Verb, WorkloadSeen, World
 from quarterdeck.store import inventory, meta
 from quarterdeck.store.store import Store
-from quarterdeck.store.writing import Writing
 
 CREDENTIAL_TTL = 3600.0
 """Seconds a replica's bus user lives; renewed at half life."""
 EVENT_POLL = 20.0
 NO_BUS = BusSeen(ready=False, reason="not started", sync_always=False, version="", accounts=frozenset(), streams=())
 STREAM = "stream"
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -67,6 +70,8 @@ class LocalEngine:
     _closed: bool = False
     _events_boot: str = ""
     _events_after: int = 0
+    _mending: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _aside: set[str] = field(default_factory=set)
     _editing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def observe(self, system: str) -> World:
@@ -80,12 +85,21 @@ class LocalEngine:
         links = tuple(k for k in tables.links(table, system) if {k.source, k.target} <= bus.accounts)
         workloads = observe.workloads(self._seen, system, table)
         weak = tuple(self.node.hello.get("weakenings", ()))
-        return World(self.clock.now(), True, "", bus, tables.namespaces(table, system), links, workloads, weak)
+        ways = observe.delivered(self._seen, system)
+        return World(self.clock.now(), True, "", bus, tables.namespaces(table, system), links, workloads, weak, ways)
 
     async def workloads(self, system: str) -> tuple[WorkloadSeen, ...]:
         """Ask the node alone."""
         table = await self._current()
         return observe.workloads(await self.node.request("observe"), system, table)
+
+    async def samples(self, system: str, replica: str) -> tuple[Sample, ...]:
+        """Read the node's ring."""
+        return observe.samples(await self.node.request("ring", system=system, replica=replica))
+
+    async def verbs(self, system: str, agent: str) -> tuple[Verb, ...]:
+        """Ask one replica that is ready, over the node: the bus need not be there."""
+        return observe.verbs(await proofs.verbs(self.node, await self.workloads(system), system, agent))
 
     async def preflight(self, system: str, step: Step) -> None:
         """What can be known before trying: the bus program is there, the bus answers."""
@@ -141,6 +155,14 @@ class LocalEngine:
         if self._with_credentials(table, spare) != table:
             await self._edit(lambda t: t, spare)
 
+    def ledger_login(self) -> Login:
+        """How the ledger gets onto the bus, with a user of its own."""
+        return ledger_login(server.url(server.claim_port(self.home, self.keys)), self.keys, self.clock)
+
+    def blobs_login(self) -> Login:
+        """How large payloads get onto the bus, the same."""
+        return blobs_login(server.url(server.claim_port(self.home, self.keys)), self.keys, self.clock)
+
     async def code_in_use(self) -> frozenset[str]:
         """What the node names, and what its table asks for: a workload keeps the tree it was accepted with while only others change."""
         table, seen = await self._current(), await self.node.request("observe")
@@ -172,11 +194,24 @@ class LocalEngine:
         return tuple(observe.happening(item, answer["boot"]) for item in answer["items"])
 
     async def follow_watermarks(self) -> None:
-        """Each second: how far every stream has come, into the inventory, so that a loss is noticed at the next start."""
+        """Each second: how far every stream has come, into the inventory; one that has gone back since is mended."""
         while not self._closed:  # the bus's library may take our cancellation for its own timeout
             await asyncio.sleep(1.0)
-            with contextlib.suppress(Transient):  # the bus or the store is away: the next second tries again
-                await self._note_watermarks(await self._bus().streams())
+            try:
+                await self._mend()
+            except Transient as error:  # the bus or the store is away: the next second tries again
+                log.debug("streams are not followed: %s", error.message)
+            except QuarterdeckError as error:
+                log.error("the bus is not mended: %s", error.message)  # noqa: TRY400 the trace says nothing more
+
+    async def _mend(self) -> None:
+        """Look at all streams: raise their watermarks, or make those anew that lost something."""
+
+        async def apply(system: str) -> None:
+            await self._apply_accounts(system, await self._current())
+
+        async with self._mending:
+            await rebuild.follow(self.store, self._bus(), apply)
 
     async def renew_credentials(self) -> None:
         """At half life, whether or not anything else makes the loop look: its rounds may be further apart than a short life."""
@@ -251,7 +286,24 @@ class LocalEngine:
         port = server.claim_port(self.home, self.keys)
         service = server.service(self.home, self.keys, port, self.environ)
         await self._edit(lambda t: tables.with_service(t, service))
+        running = self._running_bus()
+        if running is not None and running["state"] == "failed":
+            await self._set_aside()
+        elif self._admin is not None:
+            await self._mend()
         return f"nats-server on 127.0.0.1:{port}"
+
+    def _running_bus(self) -> dict[str, Any] | None:
+        return next((s for s in self._seen["services"] if s["name"] == server.NAME), None)
+
+    async def _set_aside(self) -> None:
+        """nats-server does not start with the files it has, but does with none: put them aside, first those that cost nothing."""
+        left = [name for name in ("accounts", "streams") if name not in self._aside]
+        if not left or not await asyncio.to_thread(server.starts_empty, self.home, self.keys, self.environ):
+            return
+        self._aside.add(left[0])
+        await self.store.write(partial(rebuild.set_aside, folder=self.home.bus / left[0]))
+        await self.node.request("service_restart", name=server.NAME)
 
     def _bus(self) -> Admin:
         if self._admin is None:
@@ -259,7 +311,7 @@ class LocalEngine:
         return self._admin
 
     async def _bus_seen(self, system: str, table: Table) -> BusSeen:
-        running = next((s for s in self._seen["services"] if s["name"] == server.NAME), None)
+        running = self._running_bus()
         if running is None or running["state"] != "ready":
             return replace(NO_BUS, reason=running["reason"] or running["state"] if running else "not started")
         if self._admin is None:
@@ -271,8 +323,12 @@ class LocalEngine:
         seen = await self._admin.observe(probe=False)
         if not seen.ready:
             return seen
+        self._aside.clear()
         in_force = observe.accounts_in_force(table, system, await self._admin.live(), self.keys)
-        lost = bus_streams.check(self._inventory(system), seen.streams)
+        made = self._inventory(system)
+        lost = bus_streams.check(made, seen.streams)
+        known = {(s.account, s.name) for s in made}  # one that is not in the inventory is taken over by the plan, as if it were not there
+        seen = replace(seen, streams=tuple(s for s in seen.streams if (s.account, s.name) in known))
         return observe.bus_of(system, seen, in_force, lost[0] if lost else "")
 
     async def _ensure_account(self, system: str, step: EnsureAccount) -> str:
@@ -281,7 +337,9 @@ class LocalEngine:
         made = self._inventory(system)
         account = account_name(system, step.target)
         for agent in step.agents:
-            stream = await self._bus().ensure_stream(system, step.target, agent, inventory=made)
+            with self.store.read() as conn:
+                epoch, after = inventory.next_epoch(conn, system, STREAM, f"{account}/{subjects.stream(agent)}")
+            stream = await self._bus().ensure_stream(system, step.target, agent, inventory=made, epoch=epoch, after=after)
             name = f"{account}/{stream.name}"
             if not any((s.account, s.name) == (stream.account, stream.name) for s in made):
                 await self.store.write(partial(inventory.made, system=system, kind=STREAM, name=name))
@@ -329,15 +387,7 @@ class LocalEngine:
         await self._bus().delete_stream(system, cluster, agent)
 
     def _inventory(self, system: str | None) -> tuple[StreamSeen, ...]:
-        with self.store.read() as conn:
-            things = [t for t in inventory.list_(conn, system, STREAM) if t.gone is None]
-        return tuple(_stream(t) for t in things)
-
-    async def _note_watermarks(self, seen: tuple[StreamSeen, ...]) -> None:
-        kept = {(s.account, s.name): s for s in self._inventory(None)}
-        moved = [s for s in seen if (s.account, s.name) in kept and s.last > kept[s.account, s.name].last]
-        if moved:
-            await self.store.write(partial(_raise_watermarks, moved=moved))
+        return tuple(rebuild.stream_of(thing) for thing in rebuild.things(self.store, system))
 
     async def _gone_within(self, system: str, seconds: float) -> tuple[str, ...]:
         deadline = self.clock.monotonic() + seconds
@@ -347,15 +397,3 @@ class LocalEngine:
             if not left or self.clock.monotonic() > deadline:
                 return left
             await asyncio.sleep(0.02)
-
-
-def _stream(thing: inventory.Thing) -> StreamSeen:
-    account, _, name = thing.name.partition("/")
-    return StreamSeen(account, name, thing.first, thing.last, thing.messages, 0, thing.epoch)
-
-
-def _raise_watermarks(tx: Writing, moved: list[StreamSeen]) -> None:
-    for stream in moved:
-        system = stream.account.partition(".")[0]
-        name = f"{stream.account}/{stream.name}"
-        inventory.watermark(tx, system, STREAM, name, first=stream.first, last=stream.last, messages=stream.messages)

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any
+from dataclasses import fields
+from typing import Any, Final
 
 from quarterdeck.bus import accounts, claims
 from quarterdeck.bus.accounts import Revoked, account_name
 from quarterdeck.bus.admin import Live
 from quarterdeck.bus.keys import Keys
+from quarterdeck.bus.subjects import TOKEN
 from quarterdeck.engines.local import table as tables
 from quarterdeck.model.desired import rollout_digest
+from quarterdeck.model.measures import Delivered
 from quarterdeck.model.table import Row, Table
-from quarterdeck.model.world import BusSeen, Exit, Happening, Replica, StreamSeen, WorkloadSeen
+from quarterdeck.model.world import BusSeen, Exit, Flow, Happening, Replica, Sample, StreamSeen, Verb, WorkloadSeen
 
 Json = dict[str, Any]
+_COUNTS: Final = frozenset(f.name for f in fields(Sample) if f.type == "int")
+"""Annotations are texts here; the node keeps whole numbers as floats too."""
+_MOST_VERBS: Final = 128
+_LONGEST_SCHEMA: Final = 32 << 10
+_LONGEST_DOC: Final = 300
 NOT_LISTED: Json = {"replicas": (), "halted": ""}
 
 
@@ -60,7 +69,56 @@ def _workload(name: str, told: Json, held: Row | None) -> WorkloadSeen:
 
 def _replica(data: Json) -> Replica:
     last = data.get("last_exit")
-    return Replica(**{**data, "last_exit": Exit(**last) if last else None})
+    circuits = tuple((to, state) for to, state in data.get("circuits", ()))
+    return Replica(
+        **{
+            **data,
+            "last_exit": Exit(**last) if last else None,
+            "flows": tuple(Flow(**f) for f in data.get("flows", ())),
+            "circuits": circuits,
+            "utilization": tuple((verb, ratio) for verb, ratio in data.get("utilization", ())),
+        }
+    )
+
+
+def delivered(seen: Json, system: str) -> tuple[Delivered, ...]:
+    """How long messages of one system were on their way."""
+    told = (way for way in seen.get("delivered", ()) if way[0] == system)
+    return tuple(Delivered(source, to, kind, tuple(counts), micros) for _, source, to, kind, counts, micros in told)
+
+
+def samples(ring: Json) -> tuple[Sample, ...]:
+    """The lines of a replica's ring; all numbers come as floats."""
+    return tuple(_sample(dict(zip(ring["columns"], line, strict=True))) for line in ring["samples"])
+
+
+def _sample(line: Json) -> Sample:
+    return Sample(**{name: int(value) if name in _COUNTS else value for name, value in line.items()})
+
+
+def verbs(told: object) -> tuple[Verb, ...]:
+    """What a replica says its agent answers to. Foreign code says so: what is not as it should be is left out, and all is bounded."""
+    if not isinstance(told, dict):
+        return ()
+    named = [(name, found) for name, found in told.items() if TOKEN.match(name) and isinstance(found, dict)]
+    return tuple(Verb(name, _payload(found.get("payload", {})), _text(found.get("doc", ""))) for name, found in named[:_MOST_VERBS])
+
+
+def _text(told: object) -> str:
+    return str(told)[:_LONGEST_DOC].encode("utf-8", "replace").decode()
+
+
+def _payload(told: object) -> Json | None:
+    """A schema that is none, or longer than anybody reads, says as much as one that allows everything."""
+    if told is None:
+        return None
+    if not isinstance(told, dict):
+        return {}
+    try:
+        text = json.dumps(told, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):  # NaN or half a character, which no reader of ours would take; nested without end
+        return {}
+    return told if len(text) <= _LONGEST_SCHEMA else {}
 
 
 def happening(item: Json, boot: str) -> Happening:

@@ -14,6 +14,7 @@ from quarterdeck.engines.local.client import NodeClient
 from quarterdeck.errors import NotFound, Terminal, Transient
 from quarterdeck.model.desired import Desired
 from quarterdeck.model.steps import Probe
+from quarterdeck.model.world import WorkloadSeen
 
 WITHIN = 5.0
 """Seconds for one answer."""
@@ -86,6 +87,18 @@ async def ask(bus: Admin, clock: Clock, question: Question) -> Reply:
     answer = await bus.ask(question.system, cluster, to, question.verb, body, within=question.within, headers=headers)
     value = json.loads(envelope.result(answer.headers, answer.data) or b"null")
     return Reply(value, answer.headers.get(envelope.FROM, ""), answer.ms)
+
+
+async def verbs(node: NodeClient, seen: tuple[WorkloadSeen, ...], system: str, agent: str) -> object:
+    """What a ready replica of an agent says that it answers to. Raises NotFound, Transient when there is none to ask."""
+    workload = next((w for w in seen if w.name == agent), None)
+    if workload is None:
+        raise NotFound(f"{system} has no agent {agent}", hint="qd get agents lists those it has")
+    for replica in workload.replicas:
+        if replica.state == "ready":
+            probe = {"kind": "verbs"}
+            return await node.request("probe", system=system, replica=replica.name, probe=probe, timeout=WITHIN, limit=WITHIN + 1)
+    raise Transient(f"{agent} has no replica to ask")
 
 
 async def _bus_synced(bench: Bench) -> str:

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Final
 
 from quarterdeck.engines.local.node.memory import FRESH, Memory, may_start_at
 from quarterdeck.model.table import Row
@@ -61,13 +62,18 @@ class Halt:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """`next_incarnation` has every slot of the row; `good` is the digest of the template that last was up in full."""
+    """`next_incarnation` has every slot of the row; `good` is the digest of the template that last was up in full.
+
+    `end_by` is the time (monotonic) by which all of it must have ended, because it was stopped by order: until then it drains, and
+    nothing of it is started. None: it may run.
+    """
 
     live: tuple[Live, ...]
     memory: Mapping[int, Memory]
     next_incarnation: Mapping[int, int]
     good: str | None = None
     halted: Halt | None = None
+    end_by: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +128,7 @@ class Finish:
 
 
 Order = Start | Drain | Kill | Pause | Stop | Finish
+STOPPED: Final = "stopped by order"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +146,8 @@ def rollout_key(row: Row) -> tuple[str, float]:
 
 def decide(row: Row, seen: Seen, now: float) -> Decision:
     """Everything that should happen to the workload now."""
+    if seen.end_by is not None:
+        return _ending(seen, seen.end_by, now)
     view = _View(row, seen, now)
     stop = _stop(view)
     if stop is not None:
@@ -151,6 +160,18 @@ def decide(row: Row, seen: Seen, now: float) -> Decision:
     if _finished(view):
         orders.append(Finish(row.template.digest))
     return Decision(tuple(orders), _again_at(view))
+
+
+def _ending(seen: Seen, by: float, now: float) -> Decision:
+    """Stopped by order: what the row asks for counts for nothing. A drain that began before is not given more time than the order gives."""
+    left = [p for p in seen.live if not p.killed]
+    if now >= by:
+        return Decision(tuple(Kill(p.n, p.incarnation, STOPPED, counts=False) for p in left), None)
+    over = [p for p in left if p.drain_until is not None and now >= p.drain_until]
+    kills = [Kill(p.n, p.incarnation, "did not finish in time", counts=False) for p in over]
+    drains = [Drain(p.n, p.incarnation, by - now, STOPPED) for p in left if p.drain_until is None]
+    ends = [p.drain_until for p in left if p.drain_until is not None and p.drain_until > now]
+    return Decision((*kills, *drains), min([by, *ends]) if left else None)
 
 
 class _View:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
@@ -18,12 +19,15 @@ from quarterdeck.engines.local.node.decide import Drain, Finish, Halt, Kill, Ord
 from quarterdeck.engines.local.node.ends import Ends
 from quarterdeck.engines.local.node.exits import cause
 from quarterdeck.engines.local.node.forks import Forks, Key
+from quarterdeck.engines.local.node.halts import Halts
 from quarterdeck.engines.local.node.isolation import Uids
 from quarterdeck.engines.local.node.launch import Launcher, credential
 from quarterdeck.engines.local.node.memory import Memory
 from quarterdeck.engines.local.node.place import Place
 from quarterdeck.engines.local.node.process import Identity, Listener, Process
 from quarterdeck.engines.local.node.table import Counters, Proven
+from quarterdeck.engines.local.node.vitals import SAMPLES, Beat, Ring
+from quarterdeck.engines.local.node.ways import Ways
 from quarterdeck.errors import NotFound
 from quarterdeck.model.desired import Template
 from quarterdeck.model.table import Row, Table
@@ -46,6 +50,8 @@ class Workload:
     timer: asyncio.TimerHandle | None = None
     soon: asyncio.Handle | None = None
     looking: bool = False
+    rings: dict[int, Ring] = field(default_factory=dict)
+    """By slot, over its incarnations, so that the time in which it had no process is a gap and not a beginning."""
 
     @property
     def name(self) -> str:
@@ -56,12 +62,21 @@ class Workload:
         """The youngest process of a slot."""
         return max((p for p in self.processes.values() if p.identity.n == n), key=lambda p: p.identity.incarnation, default=None)
 
+    def sample(self, at: float) -> None:
+        """A line for each slot, of its youngest process that runs; what was kept of slots that are gone goes."""
+        lines = {process.identity.n: line for process in self.processes.values() if (line := process.sample(at)) is not None}
+        for n, line in lines.items():
+            self.rings.setdefault(n, Ring()).add(line)
+        for n in self.rings.keys() - lines.keys() - {slot.n for slot in self.row.slots}:
+            del self.rings[n]
+
 
 class Fleet(Listener):
     """`table` sets what should run; from then on it happens by itself."""
 
-    def __init__(self, place: Place, counters: Counters, proven: Proven) -> None:
+    def __init__(self, place: Place, counters: Counters, proven: Proven, halts: Halts) -> None:
         self._place = place
+        self._halts = halts
         self._counters = counters
         self._proven = proven
         self._forks = Forks(place)
@@ -72,6 +87,7 @@ class Fleet(Listener):
         self._ends = Ends(place, self._forks)
         self._probes = 0
         self.workloads: dict[str, Workload] = {}
+        self.ways = Ways()
 
     # what should be
 
@@ -87,11 +103,12 @@ class Fleet(Listener):
             workload = self.workloads[name]
             workload.row = replace(workload.row, slots=())
         self._proven.keep_only(set(rows))
-        self._look_at_all()
+        self.ways.keep_only({(row.system, row.cluster) for row in table.rows})
+        self.look_at_all()
 
     def _change(self, workload: Workload, row: Row) -> None:
         old, workload.row = workload.row, row
-        if _asked(old) != _asked(row):
+        if slots.asked(old) != slots.asked(row):
             workload.memory.clear()
             workload.halted = None
         if old.template.digest != row.template.digest:
@@ -121,7 +138,7 @@ class Fleet(Listener):
         """Drain everything, kill what does not finish `within` seconds, and end the fork servers."""
         for workload in self.workloads.values():
             workload.row = replace(workload.row, slots=(), rollout=replace(workload.row.rollout, drain=within))
-        self._look_at_all()
+        self.look_at_all()
         deadline = self._place.clock.monotonic() + within + 5.0
         while (self.processes or self._ends.closing) and self._place.clock.monotonic() < deadline:  # noqa: ASYNC110 several sets must be empty
             await asyncio.sleep(0.01)
@@ -136,7 +153,8 @@ class Fleet(Listener):
         """All that run or end."""
         return [process for workload in self.workloads.values() for process in workload.processes.values()]
 
-    def _look_at_all(self) -> None:
+    def look_at_all(self) -> None:
+        """Have each workload decided on and acted on now."""
         for workload in list(self.workloads.values()):
             self._look(workload)
         self._forks.keep_only(self._needed())
@@ -146,7 +164,7 @@ class Fleet(Listener):
         for workload in self.workloads.values():
             row = workload.row
             good = self._proven.get(workload.name)
-            templates = [row.template, *([good] if good else [])] if row.slots else []
+            templates = [row.template, *([good] if good else [])] if row.slots and self._end_by(row) is None else []
             needed |= {Key(row.system, row.cluster, template.code) for template in templates}
         return needed
 
@@ -179,7 +197,10 @@ class Fleet(Listener):
         counters = {slot.n: self._counters.next(f"{workload.name}-{slot.n}") for slot in row.slots}
         good = self._proven.get(workload.name)
         live = tuple(process.live() for process in workload.processes.values())
-        return Seen(live, workload.memory, counters, good.digest if good else None, workload.halted)
+        return Seen(live, workload.memory, counters, good.digest if good else None, workload.halted, self._end_by(row))
+
+    def _end_by(self, row: Row) -> float | None:
+        return self._halts.end_by(row.system, row.name)
 
     def _carry_out(self, workload: Workload, order: Order) -> None:
         match order:
@@ -217,7 +238,11 @@ class Fleet(Listener):
     def _start(self, workload: Workload, orders: list[Start]) -> None:
         if not orders:
             return
-        taken = self._counters.take(f"{workload.name}-{order.n}" for order in orders)
+        try:
+            taken = self._counters.take(f"{workload.name}-{order.n}" for order in orders)
+        except OSError as error:  # a disk that is full or broken may come back: the next tick asks again
+            sys.stderr.write(f"{workload.name}: {len(orders)} replicas wait, their numbers cannot be written down: {error}\n")
+            return
         for order in orders:
             template = self._template(workload, order.template)
             row = workload.row
@@ -253,6 +278,7 @@ class Fleet(Listener):
         workload.memory[process.identity.n] = slots.ready(workload.memory.get(process.identity.n, slots.FRESH))
         ms = round((self._place.clock.monotonic() - process.began) * 1000, 2)
         self._event("replica.ready", process.identity.slot, pid=process.pid, incarnation=process.identity.incarnation, ms=ms)
+        self._counters.restock(process.identity.slot)
         self._look_soon(workload)
 
     def is_refused(self, process: Process, failed: dict[str, Any]) -> None:
@@ -314,6 +340,10 @@ class Fleet(Listener):
         if known is not None and not process.asked_to_end and (ending.oom or not known.reason):
             workload.memory[n] = replace(known, reason=process.fatal or cause(ending))
 
+    def measured(self, process: Process, before: Beat) -> None:
+        """What its newest beat says more than the one before belongs to its cluster, whatever becomes of the process."""
+        self.ways.take(process.identity.system, process.identity.cluster, before.ways, process.vitals.beat.ways)
+
     def told(self, process: Process, message: dict[str, Any]) -> None:
         """Anything else it says."""
         if message.get("t") == "credentials":
@@ -329,8 +359,9 @@ class Fleet(Listener):
         for process in self.processes:
             if paused and process.ready_at is not None:
                 process.beat = now
-            process.sample(at)
-        self._look_at_all()
+        for workload in self.workloads.values():
+            workload.sample(at)
+        self.look_at_all()
 
     @property
     def pids(self) -> set[int | None]:
@@ -344,7 +375,17 @@ class Fleet(Listener):
         for process in reversed(self.processes):
             if process.identity.system == system and process.identity.name == name:
                 return process
-        raise NotFound(f"no replica {name} of system {system} runs here", hint="qd get replicas lists those that do")
+        raise _absent(system, name)
+
+    def ring(self, system: str, name: str) -> list[list[float | None]]:
+        """The lines of a replica slot `cluster/agent-n` in the order of COLUMNS, oldest first, also while it has no process. NotFound."""
+        agent, _, n = name.rpartition("-")
+        workload = self.workloads.get(f"{system}/{agent}")
+        known = {slot.n for slot in workload.row.slots} | {n for n, _ in workload.processes} if workload else set()
+        if workload is None or not n.isdecimal() or int(n) not in known:
+            raise _absent(system, name)
+        ring = workload.rings.get(int(n))
+        return [] if ring is None else list(ring.rows(self._place.clock.now() - SAMPLES))
 
     async def probe(self, system: str, name: str, probe: dict[str, Any], within: float) -> dict[str, Any]:
         """Ask a replica something over its channel. Raises NotFound, TimeoutError."""
@@ -355,6 +396,5 @@ class Fleet(Listener):
         self._place.events.add(kind, target, **detail)
 
 
-def _asked(row: Row) -> object:
-    """A row but for what is renewed by itself: when this changes, somebody has changed something, and what failed is tried again."""
-    return replace(row, slots=()), tuple(slot.n for slot in row.slots)
+def _absent(system: str, name: str) -> NotFound:
+    return NotFound(f"no replica {name} of system {system} runs here", hint="qd get replicas lists those that do")

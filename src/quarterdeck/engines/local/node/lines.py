@@ -25,7 +25,10 @@ class Lines:
         self._open = True
         self.garbled = 0
         sock.setblocking(False)
-        self._loop.add_reader(sock, self.read_now)
+
+    def listen(self) -> None:
+        """From now on hear what it says; what it has said before waits in the socket."""
+        self._loop.add_reader(self._sock, self.read_now)
 
     def send(self, message: dict[str, Any]) -> bool:
         """Queue a message; False when it was dropped: the replica is gone or its backlog is full."""

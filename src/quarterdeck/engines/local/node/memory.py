@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from quarterdeck.model.desired import Restart
+from quarterdeck.model.table import Row
 
 FIRST_BACKOFF: Final = 0.1
 LONGEST_BACKOFF: Final = 10.0
@@ -61,3 +62,8 @@ def ready(memory: Memory) -> Memory:
 def may_start_at(memory: Memory, restart: Restart) -> float:
     """The earliest monotonic time of the next start."""
     return memory.wait_until if memory.failed_at is None else memory.failed_at + restart.retry_after
+
+
+def asked(row: Row) -> object:
+    """A row but for what is renewed by itself: when this changes, somebody has changed something, and what failed is tried again."""
+    return replace(row, slots=()), tuple(slot.n for slot in row.slots)

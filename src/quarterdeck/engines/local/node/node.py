@@ -9,20 +9,28 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from quarterdeck import linux, stop_order
+from quarterdeck.engines.local.living import living
 from quarterdeck.engines.local.node import observe, rooms
 from quarterdeck.engines.local.node.control import Control
 from quarterdeck.engines.local.node.fleet import Fleet
 from quarterdeck.engines.local.node.forks import reap
-from quarterdeck.engines.local.node.lifecycle import left_behind
+from quarterdeck.engines.local.node.halts import Halts
+from quarterdeck.engines.local.node.lifecycle import MARK, left_behind
 from quarterdeck.engines.local.node.place import Place
 from quarterdeck.engines.local.node.services import Services
 from quarterdeck.engines.local.node.table import Counters, Proven, Tables
+from quarterdeck.errors import NotFound
+from quarterdeck.halts import Halt
 from quarterdeck.model.table import Table
 
 _TICK: Final = 1.0
 _ORDER_GRACE: Final = 3.0
 _ORDERED_DRAIN: Final = 10.0
 _GONE_WITHIN: Final = 2.0
+_SWEEP_EVERY: Final = 0.02
+_SWEEP_WITHIN: Final = 5.0
+_LOOK_AGAIN: Final = 5.0
+"""Seconds between looks at what is halted, once nothing of it was there."""
 
 
 class Node:
@@ -32,7 +40,8 @@ class Node:
         folder = place.home.node
         self.place = place
         self.tables = Tables(folder)
-        self.fleet = Fleet(place, Counters(folder), Proven(folder))
+        self.halts = Halts(place.home, place.clock)
+        self.fleet = Fleet(place, Counters(folder), Proven(folder), self.halts)
         self.services = Services(place)
         self.control = Control(place, control_argv)
         self.done = asyncio.Event()
@@ -41,6 +50,63 @@ class Node:
         self._applied: Table | None = None
         self._stopping: asyncio.Task[dict[str, Any]] | None = None
         self._ordered_since: float | None = None
+        self._sweeping: asyncio.Task[None] | None = None
+        self._swept = place.clock.monotonic()
+
+    # what must not run
+
+    def halt(self, halt: Halt, within: float | None) -> dict[str, Any]:
+        """Let nothing of a target run: what does is asked to finish `within` seconds, then killed; at 0 that is done when this returns."""
+        problem = self.halts.order(halt, within)
+        self.fleet.look_at_all()
+        self.place.events.add("halt.ordered", f"{halt.system}/{halt.target}", reason=halt.reason, actor=halt.actor, within=within)
+        self._sweep()
+        return {"kept": not problem, "problem": problem, **self.halts.to_json()}
+
+    def require(self, system: str, target: str) -> None:
+        """Raise NotFound unless the table has such a system (empty: any), cluster or agent, or one of it runs."""
+        rows = [*self.tables.now.rows, *(workload.row for workload in self.fleet.workloads.values())]
+        known = {name for row in rows if system in ("", row.system) for name in ("", row.cluster, row.name)}
+        if target not in known and (system or target):
+            names = ", ".join(sorted(known - {""})) or "nothing"
+            raise NotFound(f"nothing called {target or system!r} runs here, but {names}", hint="qd stop fleet stops everything")
+
+    def lift(self, system: str, target: str) -> dict[str, Any]:
+        """Let a target run again."""
+        problem = self.halts.lift(system, target)
+        self.fleet.look_at_all()
+        self.place.events.add("halt.lifted", f"{system}/{target}")
+        return {"kept": not problem, "problem": problem, **self.halts.to_json()}
+
+    def reset_halts(self, whole: tuple[Halt, ...]) -> dict[str, Any]:
+        """Take a list for the whole truth."""
+        problem = self.halts.reset(whole)
+        self.fleet.look_at_all()
+        return {"kept": not problem, "problem": problem, **self.halts.to_json()}
+
+    def _sweep(self) -> None:
+        if self._sweeping is None or self._sweeping.done():
+            self._sweeping = self.place.tasks.create_task(self._sweep_on())
+
+    async def _sweep_on(self) -> None:
+        """Kill by looking: what escaped from its replica, what a fork server still holds, what no longer has a parent we know."""
+        deadline = self.place.clock.monotonic() + _SWEEP_WITHIN
+        while (left := await asyncio.to_thread(self._under_halt)) and self.place.clock.monotonic() < deadline:
+            for pid in left:
+                linux.kill(pid)
+            self._bury_orphans()
+            await asyncio.sleep(_SWEEP_EVERY)
+        self._swept = self.place.clock.monotonic()
+
+    def _under_halt(self) -> list[int]:
+        over = self.halts.over()
+        found = living(self.place.home, MARK, os.getpid()) if over else ()
+        return [one.pid for one in found if any(one.may_be_of(halt.system, halt.target) for halt in over)]
+
+    def _keep_down(self) -> None:
+        """As long as something is halted, look now and then whether something of it is there; at once when its time is over."""
+        if self.halts.over() and self.place.clock.monotonic() - self._swept >= _LOOK_AGAIN:
+            self._sweep()
 
     # the table
 
@@ -73,6 +139,7 @@ class Node:
             await asyncio.sleep(_TICK)
             self.fleet.tick()
             self._bury_orphans()
+            self._keep_down()
             self._rooms.tidy(self._rooms_used())
             self._heed_order()
 
@@ -164,6 +231,7 @@ class Node:
             "incarnations": self.fleet.incarnations(),
             "code": sorted(self.fleet.code),
             "rows": [observe.row(workload) for workload in self.fleet.workloads.values()],
+            "delivered": self.fleet.ways.told(),
             "machine": observe.machine(),
             "events_next": self.place.events.next,
             "log_bytes": self.place.logs.bytes,

@@ -39,7 +39,17 @@ def row(workload: Workload) -> dict[str, Any]:
 def _told(replica: Replica) -> dict[str, Any]:
     """As `asdict`, which copies every value deeply and would be most of what a look costs."""
     exit_ = replica.last_exit
-    return {**{name: getattr(replica, name) for name in _FIELDS}, "last_exit": None if exit_ is None else asdict(exit_)}
+    return {
+        **{name: getattr(replica, name) for name in _FIELDS},
+        "reason": _text(replica.reason),
+        "last_exit": None if exit_ is None else {**asdict(exit_), "detail": _text(exit_.detail)},
+        "flows": [asdict(flow) for flow in replica.flows],
+    }
+
+
+def _text(told: str) -> str:
+    """Words of foreign code may hold half a character, which JSON in UTF-8 cannot carry to whoever looks."""
+    return told.encode("utf-8", "replace").decode()
 
 
 def _halted(workload: Workload) -> str:
@@ -51,6 +61,7 @@ def _replica(workload: Workload, process: Process) -> Replica:
     identity = process.identity
     halted = _halted(workload)
     old = identity.template.digest != workload.row.template.digest
+    told = process.vitals.beat
     cause = workload.memory.get(identity.n, FRESH).reason if process.state == "starting" else ""
     return Replica(
         name=identity.name,
@@ -66,10 +77,15 @@ def _replica(workload: Workload, process: Process) -> Replica:
         since=process.since,
         started=process.started,
         last_exit=workload.last.get(identity.n),
-        progress=process.progress,
-        lag=process.lag,
-        inflight=process.inflight,
+        progress=told.progress,
+        lag=told.lag,
+        inflight=told.inflight,
         forked=process.forked,
+        handled=told.handled,
+        failed=told.failed,
+        flows=process.flows(),
+        circuits=told.circuits,
+        utilization=process.utilization(),
     )
 
 

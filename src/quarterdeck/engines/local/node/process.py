@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import socket
-from collections import deque
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -17,12 +16,12 @@ from quarterdeck.engines.local.node.exits import understand
 from quarterdeck.engines.local.node.lines import Lines
 from quarterdeck.engines.local.node.logs import LogPipe
 from quarterdeck.engines.local.node.rooms import Cgroups
+from quarterdeck.engines.local.node.vitals import Beat, Vitals
 from quarterdeck.model.desired import Template
 from quarterdeck.model.table import Credential
-from quarterdeck.model.world import Exit
+from quarterdeck.model.world import Exit, Flow, Sample
 from quarterdeck.states import REPLICA
 
-_SAMPLES: Final = 600
 _DUMP_WITHIN: Final = 0.1
 _LONGEST_DUMP: Final = 64 << 10
 _LONGEST_TEXT: Final = 2000
@@ -70,6 +69,9 @@ class Listener(Protocol):
     def has_ended(self, process: Process) -> None:
         """Its end was seen; the cause may not be known yet."""
 
+    def measured(self, process: Process, before: Beat) -> None:
+        """A beat came after that one."""
+
     def told(self, process: Process, message: dict[str, Any]) -> None:
         """It said something that the process does not deal with itself."""
 
@@ -102,8 +104,7 @@ class Process:
         self.kill_reason = ""
         self.counts = True
         self.hang = False
-        self.progress, self.lag, self.inflight = 0, 0.0, 0
-        self.samples: deque[tuple[float, int, float, int, int]] = deque(maxlen=_SAMPLES)
+        self.vitals = Vitals(self.began)
         self.fatal = ""
         self.stack = ""
         self.status: int | None = None
@@ -127,6 +128,7 @@ class Process:
         self._loop.add_reader(pidfd, self._exit_seen)
         self.birth.set_result(self._clock.monotonic())
         self._listener.is_born(self)
+        self._lines.listen()  # not before: it may be ready sooner than the fork server has told who it is
 
     def refused(self, failed: dict[str, Any]) -> None:
         """It never came to be."""
@@ -166,10 +168,12 @@ class Process:
                 self._listener.told(self, message)
 
     def _take_beat(self, message: dict[str, Any]) -> None:
-        progress, lag, inflight = message.get("progress"), message.get("lag"), message.get("inflight")
-        if isinstance(progress, int) and isinstance(lag, (int, float)) and isinstance(inflight, int):
+        told = Beat.read(message)
+        if told is not None:
             self.beat = self._clock.monotonic()
-            self.progress, self.lag, self.inflight = progress, float(lag), inflight
+            before = self.vitals.beat
+            self.vitals.take(told, self.beat)
+            self._listener.measured(self, before)
 
     def _take_reply(self, message: dict[str, Any]) -> None:
         number = message.get("id")
@@ -271,10 +275,33 @@ class Process:
             bool(self.kill_reason),
         )
 
-    def sample(self, at: float) -> None:
-        """Keep one line of the ten-minute ring."""
-        if self.pid is not None and self.ended_at is None:
-            self.samples.append((at, self.progress, self.lag, self.inflight, linux.resident(self.pid)))
+    def flows(self) -> tuple[Flow, ...]:
+        """What it sends where, with rates as of now."""
+        return self.vitals.flows(self._clock.monotonic())
+
+    def utilization(self) -> tuple[tuple[str, float], ...]:
+        """What part of its places each verb takes, as of now."""
+        return self.vitals.utilization(self._clock.monotonic())
+
+    def sample(self, at: float) -> Sample | None:
+        """One line for the ring of its slot; None while it has no process. `at` is now in epoch seconds."""
+        if self.pid is None or self.ended_at is not None:
+            return None
+        told, (cpu, memory) = self.vitals.beat, linux.usage(self.pid)
+        return Sample(
+            at=at,
+            incarnation=self.identity.incarnation,
+            progress=told.progress,
+            lag_ms=told.lag,
+            inflight=told.inflight,
+            memory_bytes=memory,
+            cpu_seconds=cpu,
+            handled=told.handled,
+            failed=told.failed,
+            sent=sum(sent for sent, _ in told.sent.values()),
+            unanswered=sum(failed for _, failed in told.sent.values()),
+            beat_age=self.vitals.age(self._clock.monotonic()),
+        )
 
     def ending(self, *, oom: bool) -> Exit:
         """How it ended."""

@@ -13,7 +13,9 @@ from typing import Any, Final
 
 from quarterdeck import linux
 from quarterdeck.engines.local.node.node import Node
+from quarterdeck.engines.local.node.vitals import COLUMNS
 from quarterdeck.errors import Conflict, NotFound
+from quarterdeck.halts import Halt
 from quarterdeck.model.table import Table
 
 _LONGEST_FRAME: Final = 16 << 20
@@ -66,11 +68,32 @@ async def _dump(node: Node, request: dict[str, Any]) -> object:
 
 
 async def _ring(node: Node, request: dict[str, Any]) -> object:
-    return {"samples": [list(sample) for sample in node.fleet.find(request["system"], request["replica"]).samples]}
+    return {"columns": COLUMNS, "samples": node.fleet.ring(request["system"], request["replica"])}
 
 
 async def _stop(node: Node, request: dict[str, Any]) -> object:
     return {"stopped": True, "left": await node.stop(float(request["within"]))}
+
+
+async def _halt(node: Node, request: dict[str, Any]) -> object:
+    halt = Halt.from_json(request["halt"])
+    if halt.change is None:  # past the control plane: nobody has looked whether there is such a thing
+        node.require(halt.system, halt.target)
+    within = request["within"]
+    return node.halt(halt, None if within is None else float(within))
+
+
+async def _lift(node: Node, request: dict[str, Any]) -> object:
+    return node.lift(str(request["system"]), str(request["target"]))
+
+
+async def _halts(node: Node, request: dict[str, Any]) -> object:
+    del request
+    return node.halts.to_json()
+
+
+async def _halts_reset(node: Node, request: dict[str, Any]) -> object:
+    return node.reset_halts(tuple(Halt.from_json(item) for item in request["halts"]))
 
 
 async def _ping(node: Node, request: dict[str, Any]) -> object:
@@ -94,6 +117,10 @@ VERBS: Final[dict[str, Verb]] = {
     "dump": _dump,
     "ring": _ring,
     "stop": _stop,
+    "halt": _halt,
+    "lift": _lift,
+    "halts": _halts,
+    "halts_reset": _halts_reset,
     "ping": _ping,
     "service_restart": _service_restart,
 }

@@ -165,6 +165,7 @@ class Program:
         if self.pid is not None:
             linux.kill(self.pid, signal.SIGTERM)
         else:
+            self._move("starting", self.reason)  # it is tried again from now on: whoever looks shall not take it for failed still
             self._task.cancel()
             self._task = self._place.tasks.create_task(self._keep_up())
 
