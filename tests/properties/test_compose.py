@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from quarterdeck.model.desired import Desired, Rollout, Template
@@ -43,6 +43,7 @@ patches = st.one_of(
     st.builds(lambda at: Patch("restart_before", at), st.floats(NOW - 1000, NOW + 1000) | st.just(float("nan"))),
     st.builds(lambda on: Patch("quarantined", on), st.booleans()),
     st.builds(lambda on: Patch("hold", on), st.booleans()),
+    st.builds(lambda on: Patch("stopped", on), st.sampled_from([False, None, 1])),  # none of which is a stop
 )
 targets = st.one_of(
     st.just("one/a"),
@@ -78,6 +79,19 @@ def composed(spec: SystemSpec, changes: list[Change], now: float = NOW) -> Desir
     return compose(
         spec, revision=1, generation=2, index=3, templates=templates, revisions=dict.fromkeys(names, 1), changes=changes, now=now
     )
+
+
+def fleet(replicas: object = 4, quota: int = 12) -> SystemSpec:
+    agents = {"analyst": {"run": "agents:analyst", "replicas": replicas}, "other": {"run": "agents:other"}}
+    clusters = {"analysts": {"quota": {"replicas": quota}, "agents": agents}}
+    return SystemSpec.model_validate(
+        {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "System", "metadata": {"name": "s"}, "spec": {"clusters": clusters}}
+    )
+
+
+def change(field, value, *, target="analysts/analyst", number=12, **fields) -> Change:
+    base = Change(number, "s", "human", "uid:0", target, Patch(field, value), "load test", NOW, NOW + 3600)
+    return replace(base, **fields)
 
 
 @SETTINGS
@@ -129,6 +143,20 @@ def test_automation_never_leaves_the_bounds_of_the_spec(spec, changes):
 
 
 @SETTINGS
+@given(specs(), change_lists(), st.sampled_from(["s:", *CLUSTERS, "one/a"]))
+def test_what_is_stopped_has_no_replicas_whatever_bounds_and_other_changes_say_and_nothing_else_is_stopped(spec, changes, target):
+    stop = Change(500, "s", "human", "uid:0", target, Patch("stopped", value=True), "it must end", NOW, None)
+    before, after = composed(spec, changes), composed(spec, [*changes, stop])
+    for old, new in zip(before.workloads, after.workloads, strict=True):
+        if target in ("s:", new.cluster, new.name):
+            assert (new.replicas, new.quarantined, new.stopped) == (0, frozenset(), True)
+            assert any("change 500" in text and "stopped: nothing of it may run" in text for text in new.because)
+        else:
+            assert new.replicas >= old.replicas, "what is stopped leaves room to others"
+            assert not new.stopped
+
+
+@SETTINGS
 @given(specs(), change_lists())
 def test_nobody_leaves_bounds_that_the_spec_writes(spec, changes):
     for workload in composed(spec, changes).workloads:
@@ -138,6 +166,7 @@ def test_nobody_leaves_bounds_that_the_spec_writes(spec, changes):
 
 @SETTINGS
 @given(specs(), change_lists())
+@example(fleet(), [change("replicas", 5, until=NOW)])
 def test_expired_and_reverted_changes_and_those_of_other_systems_have_no_effect(spec, changes):
     live = [c for c in changes if c.state == "live" and c.system == "s" and (c.until is None or c.until > NOW)]
     assert composed(spec, changes) == composed(spec, live)
@@ -184,19 +213,6 @@ def test_of_changes_with_distinct_ranks_the_highest_decides_whatever_its_age(spe
     ]
     (human,) = [change for change in changes if change.author == "human"]
     assert composed(spec, changes).workloads[0].replicas == composed(spec, [human]).workloads[0].replicas
-
-
-def fleet(replicas: object = 4, quota: int = 12) -> SystemSpec:
-    agents = {"analyst": {"run": "agents:analyst", "replicas": replicas}, "other": {"run": "agents:other"}}
-    clusters = {"analysts": {"quota": {"replicas": quota}, "agents": agents}}
-    return SystemSpec.model_validate(
-        {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "System", "metadata": {"name": "s"}, "spec": {"clusters": clusters}}
-    )
-
-
-def change(field, value, *, target="analysts/analyst", number=12, **fields) -> Change:
-    base = Change(number, "s", "human", "uid:0", target, Patch(field, value), "load test", NOW, NOW + 3600)
-    return replace(base, **fields)
 
 
 @pytest.mark.parametrize(

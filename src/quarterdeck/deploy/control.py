@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,13 +44,15 @@ class Attached(Protocol):
 
 @dataclass(slots=True)
 class ControlProofs:
-    """`port` is the API's TCP port on loopback."""
+    """`host` and `port` are where the API's TCP door is reached from here; `tls` trusts its certificate and no other, None in clear."""
 
     home: Home
     store: Store
     node: Attached
     port: int
     clock: Clock
+    host: str = "127.0.0.1"
+    tls: ssl.SSLContext | None = None
 
     def probers(self) -> Mapping[str, Prober]:
         """By kind of proof."""
@@ -140,8 +143,12 @@ class ControlProofs:
         return f"{len(digests)} snapshots hashed again"
 
     async def _get(self, path: str) -> tuple[int, str]:
-        reader, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", self.port), WITHIN)
-        return await self._exchange(reader, writer, path, f"127.0.0.1:{self.port}")
+        try:
+            reader, writer = await asyncio.wait_for(asyncio.open_connection(self.host, self.port, ssl=self.tls), WITHIN)
+        except (OSError, TimeoutError) as error:  # a certificate that expired is one of them
+            raise Transient(f"the TCP door does not answer: {error or type(error).__name__}") from error
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        return await self._exchange(reader, writer, path, f"{name}:{self.port}")
 
     async def _by_socket(self, path: str) -> str:
         reader, writer = await asyncio.wait_for(asyncio.open_unix_connection(str(self.home.api_socket)), WITHIN)

@@ -6,7 +6,8 @@ The doors (API, pages) call this and nothing below it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,15 +27,20 @@ from quarterdeck.model.desired import Desired
 from quarterdeck.model.home import Home
 from quarterdeck.model.records import PLATFORM, Actor, Change, Condition, Revision
 from quarterdeck.model.steps import Probe, Step
-from quarterdeck.model.world import World
+from quarterdeck.model.world import WorkloadSeen, World
 from quarterdeck.spec.compose import compose
+from quarterdeck.spec.diff import Difference, diff
 from quarterdeck.spec.load import load
+from quarterdeck.spec.overrides import kept_by
 from quarterdeck.spec.system import SystemSpec
 from quarterdeck.spec.targets import check_patch
 from quarterdeck.store import changes, code, revisions, systems
+from quarterdeck.store import stops as stop_rows
 from quarterdeck.store.store import Store
 from quarterdeck.store.writing import Writing
 
+Edit = Callable[[list[Change]], list[Change]]
+"""The live Changes → those to plan with."""
 ENGINE_WITHIN = 10.0
 """Seconds to wait for an engine that is just starting."""
 
@@ -70,6 +76,15 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """A revision beside the kept one before it (None: there is none), and what differs."""
+
+    revision: Revision
+    before: Revision | None
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """A revision in the making, beside the world that it would change."""
 
@@ -88,11 +103,15 @@ class Fleet:
     engine: Engine
     reconciler: Reconciler
     clock: Clock
+    _known: tuple[int, tuple[str, ...]] = (-1, ())
 
     def names(self) -> tuple[str, ...]:
-        """Every system that should exist."""
-        with self.store.read() as conn:
-            return tuple(s.name for s in systems.systems(conn))
+        """Every system that should exist. Read again when the journal has grown: every request asks for them."""
+        grown = self.store.grown
+        if self._known[0] != grown:
+            with self.store.read() as conn:
+                self._known = grown, tuple(s.name for s in systems.systems(conn))
+        return self._known[1]
 
     def one(self, name: str | None) -> str:
         """The named system, or the only one; raises NotFound."""
@@ -119,10 +138,19 @@ class Fleet:
             raise _unknown(system, self.names())
         if found is None:
             world = await self.engine.observe(system)
-            conditions = self.reconciler.conditions(system)
+            conditions = self.reconciler.conditions(desired)
             return Look.of(desired, world, conditions, self.clock.now())
-        look = Look.of(desired, found.world, self.reconciler.conditions(system), self.clock.now())
+        look = Look.of(desired, found.world, self.reconciler.conditions(desired), self.clock.now())
         return replace(look, observed_generation=found.desired.generation)
+
+    def stops(self, system: str) -> list[Change]:
+        """Its stops in force, oldest first."""
+        with self.store.read() as conn:
+            return stop_rows.live(conn, system, self.clock.now())
+
+    async def workloads(self, system: str) -> tuple[WorkloadSeen, ...]:
+        """Its workloads and replicas, observed now. Raises Transient without an engine."""
+        return await self.engine.workloads(system)
 
     async def plan(self, source: Source) -> Planned:
         """What applying the source would do; changes nothing that runs. Raises SpecError, Transient without an engine."""
@@ -137,18 +165,50 @@ class Fleet:
         _, draft = await self._earlier(system, to)
         return self._foreseen(draft)
 
+    def compared(self, system: str, number: int) -> Compared:
+        """What a kept revision changed against the one kept before it, without the Changes of either time. Raises NotFound."""
+        with self.store.read() as conn:
+            revision = revisions.get(conn, system, number)
+            earlier = [r for r in revisions.history(conn, system) if r.number < number]
+        before = max(earlier, key=lambda r: r.number, default=None)
+        return Compared(revision, before, diff(self._bare(before) if before else None, self._bare(revision)))
+
+    def _bare(self, revision: Revision) -> Desired:
+        """What a revision alone asks for."""
+        templates = revise.templates_of(revision.templates)
+        return compose(
+            kept_spec(revision.spec),
+            revision=revision.number,
+            generation=0,
+            index=0,
+            templates=templates,
+            revisions=dict.fromkeys(templates, revision.number),
+            changes=[],
+            now=self.clock.now(),
+        )
+
     async def rollback(self, system: str, to: int | None, actor: Actor, reason: str) -> Applied:
         """Bring an earlier revision back, code included, as a new revision; the one before the current when `to` is None."""
         number, draft = await self._earlier(system, to)
         return await self._adopt(draft, actor, None, reason or f"rollback to revision {number}")
 
+    async def plan_change(self, change: Change) -> Planned:
+        """What a Change would do now; changes nothing. Raises what `change` raises, and Transient without an engine."""
+        self._check(change)
+        newest = replace(change, id=sys.maxsize, at=self.clock.now())  # the last one wins, as it would once it is made
+        return await self._replanned(change.system, lambda live: [*live, newest])
+
+    async def plan_revert(self, number: int) -> Planned:
+        """What ending a Change would do now; changes nothing. Raises NotFound, Conflict when it has ended."""
+        with self.store.read() as conn:
+            change = changes.get(conn, number)
+        if change.state != "live":
+            raise _ended(number)
+        return await self._replanned(change.system, lambda live: [c for c in live if c.id != number])
+
     async def change(self, change: Change, actor: Actor) -> Change:
         """Propose a Change; refused when its target or value makes no sense."""
-        with self.store.read() as conn:
-            revision = revisions.current(conn, change.system)
-        if revision is None:
-            raise _unknown(change.system, self.names())
-        check_patch(kept_spec(revision.spec), change.target, change.patch)
+        self._check(change)
         kept = await self.store.write(lambda tx: changes.add(tx, change, via=actor.via))
         self.reconciler.wake(change.system)
         return kept
@@ -158,9 +218,40 @@ class Fleet:
         try:
             ended = await self.store.write(lambda tx: changes.end(tx, number, "reverted", actor, reason))
         except InvalidTransition as error:
-            raise Conflict(f"change {number} has ended already", hint="qd get changes -o wide tells how and when") from error
+            raise _ended(number) from error
         self.reconciler.wake(ended.system)
         return ended
+
+    async def plan_release(self, system: str, target: str) -> Planned:
+        """What ending its holds and quarantines would do now; changes nothing. Raises what `release` raises, and Transient."""
+        with self.store.read() as conn:
+            gone = {change.id for change in self._kept_by(conn, system, target)}
+        return await self._replanned(system, lambda live: [c for c in live if c.id not in gone])
+
+    async def release(self, system: str, target: str, actor: Actor, reason: str) -> tuple[Change, ...]:
+        """End every live hold and quarantine of exactly this target, all or none. Raises NotFound, Conflict when there is none."""
+
+        def work(tx: Writing) -> tuple[Change, ...]:
+            found = self._kept_by(tx.connection, system, target)
+            return tuple(changes.end(tx, change.id, "reverted", actor, reason) for change in found)
+
+        ended = await self.store.write(work)
+        self.reconciler.wake(system)
+        return ended
+
+    def _kept_by(self, conn: Connection, system: str, target: str) -> tuple[Change, ...]:
+        revision = revisions.current(conn, system)
+        if revision is None:
+            raise _unknown(system, self.names())
+        now = self.clock.now()
+        return kept_by(kept_spec(revision.spec), changes.live(conn, system, now), target, now)
+
+    def _check(self, change: Change) -> None:
+        with self.store.read() as conn:
+            revision = revisions.current(conn, change.system)
+        if revision is None:
+            raise _unknown(change.system, self.names())
+        check_patch(kept_spec(revision.spec), change.target, change.patch)
 
     async def expire(self) -> None:
         """End every Change whose time has come, so that its system is looked at."""
@@ -217,15 +308,23 @@ class Fleet:
                 return world
             await asyncio.sleep(0.02)
 
-    def _foreseen(self, draft: Draft) -> Planned:
+    async def _replanned(self, system: str, edit: Edit) -> Planned:
+        """The plan of the current revision with other live Changes."""
+        with self.store.read() as conn:
+            now = revisions.current(conn, system)
+        if now is None:
+            raise _unknown(system, self.names())
+        return self._foreseen(Draft(kept_spec(now.spec), revise.kept(now), await self._observe(system)), edit)
+
+    def _foreseen(self, draft: Draft, edit: Edit = list) -> Planned:
         """The plan of a draft that is not adopted; raises Transient without an engine."""
         if not draft.world.reachable:
             raise Transient(f"the engine cannot be asked: {draft.world.reason}", hint="qd status tells when it is back")
         with self.store.read() as conn:
-            return self._planned(conn, draft)
+            return self._planned(conn, draft, edit)
 
-    def _planned(self, conn: Connection, draft: Draft) -> Planned:
-        """The steps from the world to the draft with the live Changes, in one snapshot of the store."""
+    def _planned(self, conn: Connection, draft: Draft, edit: Edit = list) -> Planned:
+        """The steps from the world to the draft with the live Changes, as edited, in one snapshot of the store."""
         system, content, now = draft.spec.name, draft.content, self.clock.now()
         row = systems.find(conn, system)
         old = revisions.current(conn, system)
@@ -237,7 +336,7 @@ class Fleet:
             index=row.index if row else 0,
             templates=content.templates,
             revisions=dict.fromkeys(content.templates, number),
-            changes=changes.live(conn, system, now) if row else [],
+            changes=edit(changes.live(conn, system, now)) if row else [],
             now=now,
         )
         return Planned(system, desired.index, structural(desired, draft.world), draft.warnings)
@@ -279,6 +378,10 @@ class Fleet:
         used = self.in_use() | await self.engine.code_in_use()
         keep = await self.store.write(lambda tx: revisions.retain(tx, used))
         code.retain(self.home, keep)
+
+
+def _ended(number: int) -> Conflict:
+    return Conflict(f"change {number} has ended already", hint="qd get changes -o wide tells how and when")
 
 
 def _unknown(name: str, known: tuple[str, ...]) -> NotFound:

@@ -8,8 +8,10 @@ from typing import Any
 from quarterdeck.clock import iso
 from quarterdeck.deploy.converged import staffing
 from quarterdeck.deploy.reconcile import Look
+from quarterdeck.deploy.traffic import NO_TRAFFIC, traffic
 from quarterdeck.model.desired import Workload
 from quarterdeck.model.records import Change, Condition, Record, Revision
+from quarterdeck.model.world import WorkloadSeen
 
 Json = dict[str, Any]
 
@@ -65,8 +67,9 @@ def agents(look: Look) -> list[Json]:
     return items
 
 
-def links(look: Look) -> list[Json]:
-    """Each link, whether it is open, and its last proof."""
+def links(look: Look, seen: tuple[WorkloadSeen, ...] | None = None) -> list[Json]:
+    """Each link, whether it is open, its last proof, and by `seen` (None: the engine cannot be asked) what goes over it."""
+    visible = {n.cluster for n in look.desired.namespaces}
     items = []
     for k in look.desired.links:
         proof = look.conditions.get(("LinkCarries", k.name)) or look.conditions.get(("LinkOpen", k.name))
@@ -80,6 +83,7 @@ def links(look: Look) -> list[Json]:
                 "attempts": k.attempts,
                 "breaker": {"failures": k.breaker.failures, "reset": k.breaker.reset, "probes": k.breaker.probes},
                 "evidence": proof.evidence if proof else "",
+                **(NO_TRAFFIC if seen is None or k.source not in visible else traffic(k, seen)),
             }
         )
     return items
@@ -182,6 +186,23 @@ def explain(look: Look, target: str) -> Json | None:
             {"phase": s.phase, "action": s.action, "target": s.target, "reason": s.reason} for s in look.plan.steps if name in s.target
         ],
         "conditions": [condition(c, c.observed) for c in related],
+    }
+
+
+def explain_all(look: Look) -> Json:
+    """The same of a whole system: its steps, and the Conditions that do not hold."""
+    desired = look.desired
+    return {
+        "apiVersion": "quarterdeck.dev/v1alpha1",
+        "kind": "Explanation",
+        "target": f"{desired.system}:",
+        "system": desired.system,
+        "sentence": look.plan.outcome,
+        "spec": {"clusters": len(desired.namespaces), "agents": len(desired.workloads), "links": len(desired.links)},
+        "desired": {"revision": desired.revision, "generation": desired.generation, "because": []},
+        "state": {"replicas": []},
+        "plan": [{"phase": s.phase, "action": s.action, "target": s.target, "reason": s.reason} for s in look.plan.steps],
+        "conditions": [condition(c, c.observed) for c in look.conditions.values() if c.status != "true"],
     }
 
 

@@ -208,6 +208,8 @@ def _sentence(found: Comparison, steps: tuple[Step, ...]) -> str:
     text = f"agents: {ready} of {wanted} ready"
     if failed:
         text += f", {failed} failed"
+    if stopped := sum(w.stopped for w in found.desired.workloads):
+        text += f", {stopped} of {len(found.desired.workloads)} roles stopped by order"
     if ready < wanted - failed:
         text += f", starting {wanted - ready - failed}"
     return text + (f"; {len(steps)} steps to do" if steps else "")

@@ -5,12 +5,15 @@ The table has room for what later versions will prove; those points honestly sco
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from quarterdeck.deploy.converged import Conditions, holds
 from quarterdeck.deploy.evidence import DEEP, PROOFS, Proof, proof
+from quarterdeck.deploy.held import WITHIN_BUDGET
 from quarterdeck.model.desired import Desired
+from quarterdeck.model.records import Condition
 
 STALE_FACTOR: Final = 10.0
 """Evidence older than its freshness earns half; older than ten times that, nothing."""
@@ -18,12 +21,25 @@ STALE_FACTOR: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Points for a set of proofs that must all hold; `command` is how to earn them in this version, empty when it cannot."""
+    """Points for a set of proofs that must all hold; `command` is how to earn them in this version, empty when it cannot.
+
+    `broken_by`: Conditions that take the points away while they are false, and what mends each.
+    """
 
     name: str
     possible: int
     kinds: tuple[str, ...]
     command: str = ""
+    broken_by: Mapping[str, str] = field(default_factory=dict)
+
+    def broken(self, conditions: Conditions) -> Condition | None:
+        """The first false Condition that breaks it."""
+        return next((c for c in conditions.values() if c.kind in self.broken_by and c.status == "false"), None)
+
+    def mended_by(self, conditions: Conditions) -> str:
+        """How to earn its points now."""
+        broken = self.broken(conditions)
+        return self.command if broken is None else self.broken_by[broken.kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +67,7 @@ RULES: Final = (
     Rule("every acknowledged message synced", 6, ("BusSynced",), "qd validate"),
     Rule("clusters isolated", 6, ("PathClosed", "PathRefused"), "qd validate"),
     Rule("links carry messages", 5, ("LinkOpen", "LinkCarries"), "qd validate"),
-    Rule("every replica answers", 7, ("AgentAnswers",), "qd validate"),
+    Rule("every replica answers and takes work", 7, ("AgentAnswers",), "qd validate", {WITHIN_BUDGET: "qd budget resume"}),
     Rule("logs, metrics and journal readable", 4, ("LogsArriving", "MetricsReadable", "JournalReadable"), "qd validate"),
     Rule("recovered from a crash", 4, ("RecoveredFromCrash",), "kill -9 a pid of: qd get replicas"),
     Rule("deep validation", 4, ("JournalDeep", "CodeIntact"), "qd validate --deep"),
@@ -69,9 +85,9 @@ RULES: Final = (
 def readiness(desired: Desired, conditions: Conditions, now: float) -> Readiness:
     """Score the executed evidence of one system."""
     points = tuple(_point(rule, desired, conditions, now) for rule in RULES)
-    missing = [(p.possible - p.earned, r) for p, r in zip(points, RULES, strict=True) if p.earned < p.possible and r.command]
-    cheapest = sorted(missing, key=lambda pair: (not pair[1].command.startswith("qd"), -pair[0]))
-    return Readiness(sum(p.earned for p in points), points, tuple(f"{r.command}, +{gain}" for gain, r in cheapest))
+    lacking = [(p.possible - p.earned, r.mended_by(conditions)) for p, r in zip(points, RULES, strict=True) if p.earned < p.possible]
+    cheapest = sorted(lacking, key=lambda pair: (not pair[1].startswith("qd"), -pair[0]))
+    return Readiness(sum(p.earned for p in points), points, tuple(f"{command}, +{gain}" for gain, command in cheapest if command))
 
 
 def _point(rule: Rule, desired: Desired, conditions: Conditions, now: float) -> Point:
@@ -79,6 +95,9 @@ def _point(rule: Rule, desired: Desired, conditions: Conditions, now: float) -> 
     found = [conditions[key] for key in wanted if key in conditions]
     if not rule.kinds:
         return Point(rule.name, 0, rule.possible, "not in this version", None)
+    broken = rule.broken(conditions)
+    if broken is not None:
+        return Point(rule.name, 0, rule.possible, f"{broken.kind} {broken.target}: {broken.evidence}", now - broken.since)
     if not wanted or len(found) < len(wanted) or not all(holds(conditions, k, t) for k, t in wanted):
         held = sum(holds(conditions, k, t) for k, t in wanted)
         return Point(rule.name, 0, rule.possible, f"{held} of {len(wanted)} proofs hold", None)

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from quarterdeck.clock import Clock
+from quarterdeck.deploy.held import held_back
 from quarterdeck.deploy.phases import phases
 from quarterdeck.deploy.plan import plan
 from quarterdeck.deploy.witness import Witness
@@ -23,7 +24,7 @@ from quarterdeck.model.records import PLATFORM, Condition, Entry, Outcome, Statu
 from quarterdeck.model.steps import Plan, Probe, Step
 from quarterdeck.model.world import Happening, World
 from quarterdeck.store import conditions as condition_rows
-from quarterdeck.store import journal
+from quarterdeck.store import journal, trips
 from quarterdeck.store.store import Store
 
 Prober = Callable[[Desired, Probe], Awaitable[str]]
@@ -184,7 +185,7 @@ class Reconciler:
         """Do one step; a phase that it completes is done now, not when the round is over."""
         done = await self._perform(look.desired, step)
         if done and isinstance(step, Probe):
-            await self._time_phases(replace(look, conditions=self.conditions(look.desired.system)))
+            await self._time_phases(replace(look, conditions=self.conditions(look.desired)))
         return done
 
     async def _look(self, name: str) -> Look | None:
@@ -192,7 +193,7 @@ class Reconciler:
         if desired is None:
             return None
         world = await self.engine.observe(name)
-        self.looks[name] = Look.of(desired, world, self.conditions(name), self.clock.now())
+        self.looks[name] = Look.of(desired, world, self.conditions(desired), self.clock.now())
         return self.looks[name]
 
     async def _begins_anew(self, look: Look) -> bool:
@@ -224,10 +225,11 @@ class Reconciler:
                 await self._keep(look.desired.system, done)
                 before = now
 
-    def conditions(self, system: str) -> dict[tuple[str, str], Condition]:
-        """The newest Conditions of a system by (kind, target)."""
+    def conditions(self, desired: Desired) -> Mapping[tuple[str, str], Condition]:
+        """The newest Conditions of a system by (kind, target), and what holds its work back now."""
         with self.store.read() as conn:
-            return {(c.kind, c.target): c for c in condition_rows.list_(conn, system)}
+            kept, tripped = condition_rows.list_(conn, desired.system), trips.of(conn, desired.system)
+        return {**{(c.kind, c.target): c for c in kept}, **held_back(desired, tripped, self.clock.now())}
 
     async def prove(self, desired: Desired, probe: Probe) -> Condition:
         """Run one probe now and keep its result, whatever the plan thinks."""
@@ -262,7 +264,7 @@ class Reconciler:
     async def _act(self, desired: Desired, step: Step, number: int) -> Condition:
         """Begin, preflight, perform, end: both ends are journalled, repeats of the same failure are not."""
         kind = f"Step:{type(step).__name__}"
-        before = self.conditions(desired.system).get((kind, step.target))
+        before = self.conditions(desired).get((kind, step.target))
         await self._journal_step(desired, step, "begun", None)
         try:
             await self.engine.preflight(desired.system, step)

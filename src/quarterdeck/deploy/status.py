@@ -2,39 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from quarterdeck.clock import iso
-from quarterdeck.deploy.converged import staffing
+from quarterdeck.deploy.converged import Conditions, staffing
 from quarterdeck.deploy.evidence import DEEP, PROOFS
+from quarterdeck.deploy.held import WITHIN_BUDGET
 from quarterdeck.deploy.phases import PhaseView, failure, phases
 from quarterdeck.deploy.readiness import readiness
 from quarterdeck.deploy.reconcile import Look
-from quarterdeck.model.records import Condition
+from quarterdeck.deploy.stopped import nothing_may_run, stop_of
+from quarterdeck.model.records import Change, Condition
 from quarterdeck.model.steps import PHASES
 from quarterdeck.model.world import Replica, WorkloadSeen
 
 API = "quarterdeck.dev/v1alpha1"
 Json = dict[str, Any]
+INCIDENTS = frozenset({"BusIntact", WITHIN_BUDGET})
+"""Conditions that are no proofs but tell of a loss, or of work that is held back."""
 WORDS: Mapping[str, str] = {"true": "passed", "false": "failed", "unknown": "unknown"}
 
 
-def status(look: Look, now: float, *, engine: str, weakenings: tuple[str, ...]) -> Json:
-    """The stable shape of `qd status -o json`."""
+def status(look: Look, now: float, *, engine: str, weakenings: tuple[str, ...], stops: Sequence[Change] = ()) -> Json:
+    """The stable shape of `qd status -o json`. `stops`: those in force, by whose words it is told that all of it is stopped."""
     desired, world, conditions = look.desired, look.world, look.conditions
     found = failure(desired, world, conditions) if world.reachable else None
     counts = [staffing(w, world.workload(w.name)) for w in desired.workloads]
     score = readiness(desired, conditions, now)
     stages = _phases(look)
     complete = all(stage["status"] == "done" for stage in stages)
-    ready = complete and (look.plan.ready or (_served(look) and found is None))
+    ready = complete and not nothing_may_run(desired) and (look.plan.ready or (_served(look) and found is None))
     return {
         "apiVersion": API,
         "kind": "Status",
         "system": desired.system,
         "ready": ready,
+        "stopped": stop_of(desired.workloads, stops),
         "sentence": look.plan.outcome,
         "phases": stages,
         "readiness": {"score": score.score, "points": [asdict(p) for p in score.points], "next": list(score.next)},
@@ -51,8 +56,16 @@ def status(look: Look, now: float, *, engine: str, weakenings: tuple[str, ...]) 
         "generation": desired.generation,
         "index": desired.index,
         "observed_generation": look.observed_generation,
+        "incidents": incidents(conditions),
         "weakenings": sorted({*weakenings, *world.weakenings}),
     }
+
+
+def incidents(conditions: Conditions) -> list[Json]:
+    """What went wrong lately and cost something, though it was mended, and what holds work back; the newest first."""
+    found = [c for c in conditions.values() if c.kind in INCIDENTS and c.status == "false"]
+    newest = sorted(found, key=lambda c: -c.since)
+    return [{"kind": c.kind, "target": c.target, "message": c.message, "evidence": c.evidence, "at": iso(c.since)} for c in newest]
 
 
 def _served(look: Look) -> bool:
@@ -115,6 +128,10 @@ def replica(seen: Replica, now_revision: str) -> Json:
         "lag_ms": seen.lag,
         "inflight": seen.inflight,
         "last_exit": None if last is None else {**asdict(last), "at": iso(last.at)},
+        "handled": seen.handled,
+        "failed": seen.failed,
+        "flows": [asdict(flow) for flow in seen.flows],
+        "circuits": dict(seen.circuits),
     }
 
 

@@ -19,9 +19,13 @@ Witness = Callable[[Iterable[Happening]], Awaitable[None]]
 
 @dataclass(slots=True)
 class EventWitness:
-    """Journals happenings; remembers who fell until they are ready again (in memory: it is evidence, not state)."""
+    """Journals happenings; remembers who fell until they are ready again (in memory: it is evidence, not state).
+
+    `others` hear of each before it is journalled.
+    """
 
     store: Store
+    others: list[Callable[[Happening], None]] = field(default_factory=list)
     _fallen: dict[tuple[str, str], Happening] = field(default_factory=dict)
 
     async def __call__(self, happened: Iterable[Happening]) -> None:
@@ -29,6 +33,9 @@ class EventWitness:
         told = [h for h in happened if h.kind not in UNTOLD]
         if not told:
             return
+        for h in told:
+            for other in self.others:
+                other(h)
         healed = [condition for h in told if (condition := self._healed(h))]
 
         def work(tx: Writing) -> None:

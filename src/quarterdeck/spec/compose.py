@@ -2,7 +2,7 @@
 
 Who may ask for how many replicas: everybody stays within `min..max` where the spec writes bounds. Where it writes a plain number there is
 nothing for automation to choose, while a person may choose any number (`qd scale` would be useless otherwise). Nobody leaves the cluster's
-quota: what Changes ask for beyond it is cut, and the text in `because` says so.
+quota: what Changes ask for beyond it is cut, and the text in `because` says so. What is stopped gets none, whatever bounds or others say.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from quarterdeck.model.desired import Breaker, Desired, Link, Namespace, Quota, Restart, Rollout, Template, Workload
+from quarterdeck.model.desired import Allowance, Breaker, Desired, Intake, Link, Namespace, Quota, Restart, Rollout, Template, Workload
 from quarterdeck.model.records import RANK, Change
+from quarterdeck.model.work import BUDGETS
 from quarterdeck.spec.overrides import Overrides, cite
-from quarterdeck.spec.system import AgentSpec, ClusterSpec, LinkSpec, SystemSpec
+from quarterdeck.spec.system import AgentSpec, BudgetSpec, ClusterSpec, LinkSpec, SystemSpec
 from quarterdeck.spec.targets import Target
 
 
@@ -26,6 +27,7 @@ class _Count:
     wanted: int
     change: Change | None = None
     cut: str = ""
+    stopped: bool = False
 
     def because(self, now: float) -> tuple[str, ...]:
         """`replicas 3 → 5 (human change 12, …)`, or nothing when no Change asks for a number."""
@@ -67,6 +69,8 @@ def compose(
         namespaces=tuple(_namespace(name, cluster) for name, cluster in spec.spec.clusters.items()),
         workloads=tuple(workloads),
         links=tuple(_link(link) for link in spec.spec.links),
+        budgets=_allowances(spec),
+        intake=Intake(spec.spec.admission.rate, spec.spec.admission.burst, spec.spec.admission.open),
     )
 
 
@@ -78,6 +82,9 @@ def entry(spec: SystemSpec) -> str | None:
 def _count(cluster: str, agent: str, body: AgentSpec, overrides: Overrides) -> _Count:
     """The spec's number, or what the deciding Change asks for within the bounds that bind its author."""
     bounds = body.replicas
+    stops = overrides.covering("stopped", Target(cluster, agent))
+    if stops:
+        return _Count(agent, bounds.min, 0, stops[0], "stopped: nothing of it may run", stopped=True)
     change = overrides.winner("replicas", Target(cluster, agent))
     if change is None or not isinstance(change.patch.value, int):
         return _Count(agent, bounds.min, bounds.min)
@@ -145,6 +152,7 @@ def _changed(basis: Workload, count: _Count, rollout: tuple[Rollout, str], overr
     return replace(
         basis,
         replicas=count.wanted,
+        stopped=count.stopped,
         rollout=rollout[0],
         restart_before=_restart_before(restart) if restart else 0.0,
         quarantined=frozenset(n for n, _ in quarantined),
@@ -185,3 +193,15 @@ def _namespace(name: str, cluster: ClusterSpec) -> Namespace:
 def _link(link: LinkSpec) -> Link:
     breaker = Breaker(link.breaker.failures, float(link.breaker.reset), link.breaker.probes)
     return Link(link.source, link.target, float(link.timeout), link.attempts, breaker)
+
+
+def _allowances(spec: SystemSpec) -> tuple[Allowance, ...]:
+    """Those of the system first."""
+    named = [("", spec.spec.budgets), *((name, cluster.budgets) for name, cluster in spec.spec.clusters.items())]
+    return tuple(_allowance(name, budget) for name, budgets in named for budget in budgets)
+
+
+def _allowance(cluster: str, budget: BudgetSpec) -> Allowance:
+    limits = {kind: getattr(budget, kind) for kind in BUDGETS}
+    named = tuple((kind, float(limit)) for kind, limit in limits.items() if limit is not None)
+    return Allowance(cluster, budget.per, named, budget.money_per_minute)

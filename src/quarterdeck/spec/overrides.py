@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from quarterdeck.errors import Conflict
 from quarterdeck.model.records import RANK, Change
 from quarterdeck.spec.system import SystemSpec
-from quarterdeck.spec.targets import Target, find, unfit
+from quarterdeck.spec.targets import Target, find, resolve, unfit
 
+KEEPS: Final = ("hold", "quarantined")
+"""Fields of the Changes that a release ends."""
 _LATEST: Final = 253_402_300_799.0
 """The last second of the year 9999, beyond which no date can be written."""
 
@@ -73,6 +76,20 @@ class Overrides:
 def in_force(change: Change, now: float) -> bool:
     """Live, and not past its end. A Change ends at `until`, not after it."""
     return change.state == "live" and (change.until is None or now < change.until)
+
+
+def kept_by(spec: SystemSpec, changes: Sequence[Change], text: str, now: float) -> tuple[Change, ...]:
+    """The live holds and quarantines of exactly this target, whoever made them and whichever decides: without all of them none is left.
+
+    Raises NotFound for no such target, Conflict when there is none; then the hold of what contains it is named.
+    """
+    target, live = resolve(spec, text), Overrides.of(spec, changes, now)
+    found = tuple(one.change for one in live.live if one.target == target and one.change.patch.field in KEEPS)
+    if found:
+        return tuple(sorted(found, key=lambda change: change.id))
+    above = live.hold(target)
+    hint = f"the hold of {above.target} covers it: qd release {above.target}" if above else "qd get changes lists what is live"
+    raise Conflict(f"nothing holds or quarantines {text} itself", hint=hint)
 
 
 def cite(change: Change, now: float, extra: str = "") -> str:

@@ -199,13 +199,55 @@ class QuotaSpec(Model):
     )
 
 
+class BudgetSpec(Model):
+    """What work may cost. Reserved before each call, so that nothing is spent beyond it."""
+
+    per: Literal["day", "task"] = Field(
+        default="task",
+        description="For each task given from outside, with all below it; or for a UTC day, all tasks together.",
+        examples=["day"],
+    )
+    calls: int | None = Field(
+        default=None, ge=0, le=10**12, description="Asks, publishes, delegations and effects; none means no limit.", examples=[500]
+    )
+    tokens: int | None = Field(
+        default=None, ge=0, le=10**12, description="Tokens that agents reserve with ctx.spend; none means no limit.", examples=[200_000]
+    )
+    seconds: Duration | None = Field(
+        default=None, ge=0, le=366 * 86400, description="Time that replicas work on tasks; none means no limit.", examples=["10m"]
+    )
+    money: float | None = Field(
+        default=None, ge=0, le=1e12, description="Money that agents reserve with ctx.spend; none means no limit.", examples=[5.0]
+    )
+    depth: int | None = Field(
+        default=None, ge=0, le=32, description="Delegations below one another, of a task only; none means 32.", examples=[3]
+    )
+    money_per_minute: float | None = Field(
+        default=None,
+        gt=0,
+        le=1e12,
+        description="More than that within a minute holds all tasks back until the next day or qd budget resume; none means no limit.",
+        examples=[1.0],
+    )
+
+
+class AdmissionSpec(Model):
+    """What the door takes, so that what was taken is finished in time; more is refused with 429 and a time to come again."""
+
+    rate: float = Field(default=2000.0, gt=0, le=1e6, description="Tasks a second from one tenant, for ever.", examples=[50.0])
+    burst: int = Field(default=20_000, ge=1, le=10**6, description="Tasks at once from one tenant.", examples=[200])
+    open: int = Field(default=200_000, ge=1, le=10**7, description="Tasks of the system that have not ended.", examples=[5000])
+    later: ClassVar[frozenset[str]] = _words("tenants quotas retries latency")
+
+
 class ClusterSpec(Model):
     """A named set of agents that share a namespace, a quota and an account on the bus."""
 
     quota: QuotaSpec = Field(default=QuotaSpec(), description="What the cluster may use at most.")
+    budgets: tuple[BudgetSpec, ...] = Field(default=(), description="What the work of the cluster may cost.")
     agents: dict[Name, AgentSpec] = Field(min_length=1, description="The agents of the cluster, by name.")
     later: ClassVar[frozenset[str]] = _words(
-        "model models requirements consensus standby scale objectives budgets backup compliance placement weight active writable"
+        "model models requirements consensus standby scale objectives backup compliance placement weight active writable"
         " autoscaling endpoints alerts criticality env secrets"
     )
 
@@ -243,9 +285,11 @@ class BodySpec(Model):
         default=None, description="Where tasks without a target go: an agent, or cluster/agent.", examples=["intake"]
     )
     clusters: dict[ClusterName, ClusterSpec] = Field(min_length=1, description="The clusters, by name.")
+    budgets: tuple[BudgetSpec, ...] = Field(default=(), description="What the work of all clusters together may cost.")
+    admission: AdmissionSpec = Field(default=AdmissionSpec(), description="How much work the door takes at once.")
     links: tuple[LinkSpec, ...] = Field(default=(), description="Permitted paths between clusters.")
     later: ClassVar[frozenset[str]] = _words(
-        "model models requirements consensus standby alerts contacts objectives budgets scale backup backups compliance criticality"
+        "model models requirements consensus standby alerts contacts objectives scale backup backups compliance criticality"
         " dependencies policies escalation ladders recovery drills tuning retention export exports regulation availability prices placement"
         " gateway schedule continuity"
     )

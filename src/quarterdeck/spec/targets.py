@@ -49,6 +49,20 @@ def resolve(spec: SystemSpec, text: str) -> Target:
     return target
 
 
+def stop_target(spec: SystemSpec, text: str) -> str:
+    """A target as a stop is written down, so that it can be compared as text; raises NotFound, or UserError for a replica.
+
+    `system:` for everything, which no cluster can be called, else `cluster` or `cluster/agent`.
+    """
+    target = check_patch(spec, text, Patch("stopped", value=True))
+    return "/".join(part for part in (target.cluster, target.agent) if part) or whole(spec.name)
+
+
+def whole(system: str) -> str:
+    """Everything of a system, as the target of a stop."""
+    return f"{system}:"
+
+
 def check_patch(spec: SystemSpec, text: str, patch: Patch) -> Target:
     """The target of a Change about to be made; raises NotFound or UserError when `compose` could not carry it out."""
     target = resolve(spec, text)
@@ -74,6 +88,9 @@ def unfit(target: Target, patch: Patch) -> str:
             return place or ("" if isinstance(value, bool) else "must be true or false")
         case "hold":
             return "" if isinstance(value, bool) else "must be true or false"
+        case "stopped":
+            place = "one replica cannot be stopped alone: qd quarantine keeps it from work" if target.n is not None else ""
+            return place or ("" if value is True else "must be true: qd start ends it")
 
 
 def _cluster(spec: SystemSpec, name: str) -> Target | None:

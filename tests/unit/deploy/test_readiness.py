@@ -47,19 +47,19 @@ def test_the_next_proofs_name_only_commands_of_this_version_cheapest_first(scene
 def test_evidence_decays_to_half_and_then_to_nothing(scene, age, earned):
     for target in ("a/reader", "b/writer"):
         scene.condition("AgentAnswers", target, age=age)
-    assert point(scene, "every replica answers").earned == earned
+    assert point(scene, "every replica answers and takes work").earned == earned
 
 
 @pytest.mark.parametrize("status", ["false", "unknown"])
 def test_one_target_that_does_not_hold_costs_the_whole_rule(scene, status):
     scene.condition("AgentAnswers", "b/writer", status=status)
-    found = point(scene, "every replica answers")
+    found = point(scene, "every replica answers and takes work")
     assert (found.earned, found.evidence, found.age_seconds) == (0, "1 of 2 proofs hold", None)
 
 
 def test_a_point_links_its_evidence_and_the_age_of_the_oldest(scene):
     scene.condition("AgentAnswers", "b/writer", age=40)
-    found = point(scene, "every replica answers")
+    found = point(scene, "every replica answers and takes work")
     assert found.evidence == "AgentAnswers a/reader: AgentAnswers held; AgentAnswers b/writer: AgentAnswers held"
     assert found.age_seconds == 40
 

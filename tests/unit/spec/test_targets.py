@@ -4,7 +4,7 @@ import pytest
 
 from quarterdeck.errors import NotFound, UserError
 from quarterdeck.model.records import Patch
-from quarterdeck.spec.targets import Target, check_patch, find, resolve
+from quarterdeck.spec.targets import Target, check_patch, find, resolve, stop_target
 
 
 @pytest.fixture
@@ -59,3 +59,28 @@ def test_a_patch_that_could_not_be_carried_out_is_refused_at_the_door(spec, text
 
 def test_a_patch_that_fits_gives_its_target(spec):
     assert check_patch(spec, "analysts/analyst-1", Patch("quarantined", True)) == Target("analysts", "analyst", 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("triage", "triage:"),
+        ("triage:", "triage:"),
+        ("", "triage:"),
+        ("analysts", "analysts"),
+        ("triage:analysts/analyst", "analysts/analyst"),
+    ],
+)
+def test_a_stop_is_written_down_one_way(spec, text, kept):
+    assert stop_target(spec, text) == kept
+    assert stop_target(spec, kept) == kept
+
+
+def test_neither_one_replica_nor_what_is_not_there_can_be_stopped(spec):
+    with pytest.raises(UserError, match="one replica cannot be stopped alone"):
+        stop_target(spec, "analysts/analyst-0")
+    with pytest.raises(NotFound):
+        stop_target(spec, "analysts/nobody")
+    for value in (False, None, 1, "true"):
+        with pytest.raises(UserError, match="must be true"):
+            check_patch(spec, "analysts", Patch("stopped", value))
