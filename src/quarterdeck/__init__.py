@@ -1,6 +1,7 @@
 """Quarterdeck: one file describes a fleet of AI agents; one command deploys it.
 
-What an agent's code needs is here, and loaded when first used: `from quarterdeck import Agent, Context`.
+What an agent's code needs is here, and loaded when first used: `from quarterdeck import Agent, Context`. A program outside the fleet gives
+it work with `Client` or `AsyncClient`.
 """
 
 from __future__ import annotations
@@ -8,21 +9,33 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from quarterdeck.agents.activity import Deadlock, NoProgress
     from quarterdeck.agents.agent import Agent
     from quarterdeck.agents.context import Context, current
     from quarterdeck.agents.payload import PayloadError
+    from quarterdeck.agents.tasks import Denied, EffectUnknown
     from quarterdeck.bus.envelope import Ack, NoAnswer, RemoteError
+    from quarterdeck.client.blocking import Client
+    from quarterdeck.client.concurrent import AsyncClient
     from quarterdeck.errors import Forbidden, QuarterdeckError, Terminal, Transient, UserError
+    from quarterdeck.model.work import TaskFailed
 
 __all__ = [
     "Ack",
     "Agent",
+    "AsyncClient",
+    "Client",
     "Context",
+    "Deadlock",
+    "Denied",
+    "EffectUnknown",
     "Forbidden",
     "NoAnswer",
+    "NoProgress",
     "PayloadError",
     "QuarterdeckError",
     "RemoteError",
+    "TaskFailed",
     "Terminal",
     "Transient",
     "UserError",
@@ -32,12 +45,19 @@ __all__ = [
 _HOMES = {
     "Ack": "quarterdeck.bus.envelope",
     "Agent": "quarterdeck.agents.agent",
+    "AsyncClient": "quarterdeck.client.concurrent",
+    "Client": "quarterdeck.client.blocking",
     "Context": "quarterdeck.agents.context",
+    "Deadlock": "quarterdeck.agents.activity",
+    "Denied": "quarterdeck.agents.tasks",
+    "EffectUnknown": "quarterdeck.agents.tasks",
     "Forbidden": "quarterdeck.errors",
     "NoAnswer": "quarterdeck.bus.envelope",
+    "NoProgress": "quarterdeck.agents.activity",
     "PayloadError": "quarterdeck.agents.payload",
     "QuarterdeckError": "quarterdeck.errors",
     "RemoteError": "quarterdeck.bus.envelope",
+    "TaskFailed": "quarterdeck.model.work",
     "Terminal": "quarterdeck.errors",
     "Transient": "quarterdeck.errors",
     "UserError": "quarterdeck.errors",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypedDict, assert_type
 
-from quarterdeck import Ack, Agent, Context, NoAnswer, RemoteError, Terminal, Transient
+from quarterdeck import Ack, Agent, AsyncClient, Client, Context, NoAnswer, RemoteError, Terminal, Transient
 from quarterdeck.agents import testing
+from quarterdeck.client.values import TaskSeen
 
 analyst = Agent("analyst", concurrency=8)
 
@@ -70,3 +71,26 @@ async def in_a_test() -> None:
         assert_type(await fleet.publish("analysts/analyst", "window"), Ack)
         await fleet.settled()
         assert_type(fleet.messages[0].verb, str)
+
+
+def by_program() -> None:
+    client = Client(url="https://fleet.example.org", token_file="token", system="triage")  # noqa: S106 a file
+    handle = client.submit("analysts/analyst", Window(1.0, []), key="INC-1", priority=3, budget={"calls": 20})
+    assert_type(handle.created, bool)
+    assert_type(handle.get().state, str)
+    handle.result(timeout=5)
+    for seen in client.tasks(state="open", target="analysts/analyst"):
+        assert_type(seen.key, str | None)
+    for event in handle.events():
+        assert_type(event.name, str)
+    client.resolve(handle.id, "pay", "done", value=5, reason="seen")
+    client.resolve(handle.id, "pay", "perhaps", reason="seen")  # type: ignore[arg-type]
+    client.submit("analysts/analyst", colour="red")  # type: ignore[call-arg]
+
+
+async def by_program_with_a_loop() -> None:
+    async with AsyncClient() as client:
+        handle = await client.submit("analysts/analyst", lane="one", delay=5.0)
+        assert_type(await handle.cancel("enough"), TaskSeen)
+        async for seen in client.tasks(key="INC-"):
+            assert_type(seen.attempts, int)

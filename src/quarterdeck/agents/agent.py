@@ -22,11 +22,13 @@ from typing import Any, Final, TypeVar
 
 from quarterdeck.agents.payload import check
 from quarterdeck.bus.subjects import TOKEN
-from quarterdeck.errors import UserError
+from quarterdeck.errors import Terminal, UserError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 CALL: Final = "call"
 """The one verb of a plain function."""
+TASK: Final = "task"
+"""The verb of a task handler that is given no other."""
 CONCURRENCY: Final = 16
 
 
@@ -96,6 +98,24 @@ class Agent:
             return function
 
         return register
+
+    def task(self, verb: str = TASK) -> Callable[[Function], Function]:
+        """Work on tasks with the decorated function: the same as `on`, for work that is accounted for.
+
+        Tasks come to handlers registered by `on` too, under their verb. A handler of tasks may be run again from its beginning after a
+        crash: put what must not be repeated into `ctx.step` and `ctx.effect`.
+        """
+        return self.on(verb)
+
+    def task_handler(self, verb: str) -> Handler:
+        """Who works on a task; without a verb the handler `task`, else the only one. Raises Terminal when there is none."""
+        found = self.handlers.get(verb or TASK)
+        if found is None and not verb and len(self.handlers) == 1:
+            found = next(iter(self.handlers.values()))
+        if found is None:
+            known = ", ".join(sorted(self.handlers)) or "none"
+            raise Terminal(f"{verb or TASK!r} is no verb of this agent (its verbs: {known})", hint="name one: qd task submit --verb")
+        return found
 
     def start(self, function: Function) -> Function:
         """Run `(ctx)` before the first message; an error ends the start of the replica."""

@@ -20,6 +20,7 @@ from functools import cache
 from typing import Any, Final, get_args, get_origin
 
 from quarterdeck.errors import UserError
+from quarterdeck.model.work import MOST_BODY
 
 Decode = Callable[[Any, str], Any]
 """From a JSON value and the path to it, to the wanted value; raises PayloadError."""
@@ -38,6 +39,14 @@ def encode(value: object) -> bytes:
     except (TypeError, ValueError, RecursionError) as error:
         msg = f"a {type(value).__name__} cannot be sent as JSON: {error}"
         raise PayloadError(msg) from error
+
+
+def body(value: object, what: str, most: int = MOST_BODY) -> str:
+    """JSON text; raises UserError for what JSON cannot say, and for too much of it. `Line.body` has room for more."""
+    found = encode(value)
+    if len(found) > most:
+        raise UserError(f"{what} is {len(found):,} bytes; at most {most:,} are kept", hint="keep it in a file and pass its name")
+    return found.decode()
 
 
 def loads(body: bytes) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import importlib
+import io
 import json
 import os
 import resource
@@ -130,6 +131,8 @@ def _enter(shell: Shell, handles: Handles, boot: Boot) -> None:
     os.dup2(handles.err, 2)
     os.close(handles.out)
     os.close(handles.err)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what an agent prints is to be read now, not when a buffer is full
+        sys.stdout.reconfigure(line_buffering=True)
     os.environ.clear()
     os.environ.update(shell.environment)
     os.environ.update(boot.environment)
@@ -148,7 +151,10 @@ def _confine(shell: Shell, allowed: list[confine.Grant] | None) -> None:
     linux.become_subreaper()
     if allowed is not None:
         abi = linux.landlock_abi()
-        confine.restrict([*allowed, *confine.own(shell.work, abi)], abi)
+        opened = [*allowed, *confine.own(shell.work, abi)]
+        confine.restrict(opened, abi)
+        for grant in opened:
+            os.close(grant.descriptor)
     if shell.uid is not None:
         os.setgroups([])
         os.setgid(shell.uid)

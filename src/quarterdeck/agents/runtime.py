@@ -6,28 +6,38 @@ Runs on the loop that does the work, so that its heartbeat tells the truth about
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 import time
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from quarterdeck.agents.agent import Agent, Background, hook
+from quarterdeck.agents.blobs import Blobs
 from quarterdeck.agents.context import Context, Place
-from quarterdeck.agents.desk import Desk, run
+from quarterdeck.agents.desk import Desk, run, verbs
 from quarterdeck.agents.entry import EntryError, load
+from quarterdeck.agents.line import Ask, Line
+from quarterdeck.agents.measure import Measures
 from quarterdeck.agents.payload import loads
+from quarterdeck.agents.taskwork import Taskwork
+from quarterdeck.agents.waits import Reporter, Waits
 from quarterdeck.bus import subjects
 from quarterdeck.bus.chores import Chores
 from quarterdeck.bus.client import Client
-from quarterdeck.bus.connection import Login
+from quarterdeck.bus.connection import Login, Unanswered
 from quarterdeck.bus.envelope import Limits
 from quarterdeck.bus.links import Routes
 from quarterdeck.bus.receiver import Intake
 from quarterdeck.bus.session import Session
+from quarterdeck.bus.tally import MOST, Worked
 from quarterdeck.clock import SystemClock
 from quarterdeck.errors import QuarterdeckError, Transient
+from quarterdeck.model import ops
 from quarterdeck.model.boot import Boot
 from quarterdeck.model.table import Credential, link_from_json
+from quarterdeck.states import BREAKER
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +83,7 @@ class Runtime:
         self._channel = channel
         self._tasks = tasks
         self._chores = Chores(tasks)
+        self._line = Line(self._asking(subjects.ledger), self._chores, Blobs(self._asking(subjects.blobs)))
         self._clock = SystemClock()
         self._credential = boot.credential
         self._routes = Routes(boot.cluster, boot.links)
@@ -82,6 +93,10 @@ class Runtime:
         self._session: Session | None = None
         self._client: Client | None = None
         self._intake: Intake | None = None
+        self._taskwork: Taskwork | None = None
+        self._worked = Worked()
+        self._waits = Waits(self._clock)
+        self._measures = Measures(self._clock, agent.concurrency)
 
     async def live(self) -> None:
         """From the first heartbeat to `drained`."""
@@ -98,6 +113,8 @@ class Runtime:
             raise SystemExit(1)
         background = [self._tasks.create_task(self._repeat(work)) for work in self._agent.background if not order.done()]
         await self._drain(await order, background)
+        if self._waits.reporter is not None:
+            self._waits.reporter.stop()
         self._chores.cancel()
         self._send({"t": "drained"})
         beat.cancel()
@@ -106,14 +123,24 @@ class Runtime:
         """Connect, run the start hooks, receive, say ready; what went wrong, if the user's code did."""
         client = await self._connect()
         place = self._place(client)
-        desk = Desk(self._agent, place, incarnation=self._boot.incarnation, revision=self._boot.revision)
+        self._taskwork = work = Taskwork(self._agent, place, self._line, self._tasks)
+        reporter = Reporter(self._waits, self._line.call, self._chores)
+
+        def word() -> None:
+            work.word()
+            reporter.word()
+
+        desk = Desk(self._agent, place, incarnation=self._boot.incarnation, revision=self._boot.revision, word=word)
         try:
             for function in self._agent.starts:
                 await run(hook(function), None, Context(place))
         except Exception as error:  # noqa: BLE001 the boundary to user code: the node reports it, with its line
             return EntryError(error, self._boot.code)
         boot = self._boot
-        self._intake = Intake(boot.cluster, boot.agent, boot.n, self._agent.concurrency, desk.answer, desk.settle)
+        places, asks = self._agent.concurrency, self._waits.asks
+        self._intake = Intake(boot.cluster, boot.agent, boot.n, places, desk.answer, desk.settle, self._worked, asks)
+        self._waits.places = min(self._agent.concurrency, ops.MOST_HELD)
+        self._waits.reporter = reporter
         await self._follow_pause()
         self._send({"t": "ready"})
         log.info("ready: %s, incarnation %d", boot.name, boot.incarnation)
@@ -135,8 +162,35 @@ class Runtime:
         self._client = Client(self._session, subjects.Sender(boot.cluster, boot.agent, boot.n), self._routes, self._clock)
         return self._client
 
+    def _asking(self, subject: Callable[[subjects.Sender, int], str]) -> Ask:
+        """Requests to the control plane, in the name of this incarnation; they raise Transient when there is no answer."""
+        boot = self._boot
+        to = subject(subjects.Sender(boot.cluster, boot.agent, boot.n), boot.incarnation)
+
+        async def ask(body: bytes, limit: float) -> bytes:
+            if self._session is None:
+                raise Transient("not connected to the bus yet")
+            try:
+                connection = await self._session.connection(limit)
+                return bytes((await connection.request(to, body, {}, limit)).data)
+            except Unanswered as error:
+                raise Transient(f"no answer: {error.failure}") from error
+
+        return ask
+
     def _place(self, client: Client) -> Place:
-        return Place(self._boot.cluster, self._boot.agent, self._boot.n, client, self._clock, self._progressed)
+        return Place(
+            self._boot.cluster,
+            self._boot.agent,
+            self._boot.n,
+            client,
+            self._clock,
+            self._progressed,
+            self._line,
+            client.sent,
+            self._waits,
+            self._measures,
+        )
 
     def _progressed(self) -> None:
         self._progress += 1
@@ -147,10 +201,19 @@ class Runtime:
         due = loop.time()
         while True:
             lag = round((loop.time() - due) * 1000, 1)
-            inflight = self._session.inflight if self._session else 0
-            self._send({"t": "beat", "progress": self._progress, "lag": lag, "inflight": inflight})
+            inflight = (self._session.inflight if self._session else 0) + (self._taskwork.busy if self._taskwork else 0)
+            self._send({"t": "beat", "progress": self._progress, "lag": lag, "inflight": inflight, **self._counts()})
             due = loop.time() + self._boot.heartbeat
             await asyncio.sleep(self._boot.heartbeat)
+
+    def _counts(self) -> dict[str, object]:
+        """What was worked off and sent since the start, and the breakers that are not closed; only what there is of it."""
+        found: dict[str, object] = {"handled": self._worked.handled, "failed": self._worked.failed}
+        if self._client is not None:
+            open_ = (pair for pair in self._client.circuits().items() if pair[1] != BREAKER.first)
+            found |= {"sent": self._client.sent.told(), "circuits": dict(itertools.islice(open_, MOST))}
+        found |= self._measures.told()
+        return {name: value for name, value in found.items() if value}
 
     async def _obey(self) -> float:
         """Carry out the node's orders until it wants a drain: within how many seconds."""
@@ -199,6 +262,8 @@ class Runtime:
         async with self._gate:
             if self._session is None or self._intake is None:
                 return
+            if self._taskwork is not None:
+                (self._taskwork.pause if self._paused else self._taskwork.open)()
             if self._paused:
                 await self._session.pause()
             elif not self._session.receiving:
@@ -216,6 +281,8 @@ class Runtime:
     async def _probe(self, probe: dict[str, Any]) -> dict[str, object]:
         if probe["kind"] == "echo":
             return {"pid": os.getpid()}
+        if probe["kind"] == "verbs":
+            return verbs(self._agent)
         if self._client is None:
             msg = "not connected to the bus yet"
             raise Transient(msg)
@@ -257,7 +324,10 @@ class Runtime:
         if self._session is None or self._client is None:
             return
         kept = min(1.0, within * HOOKS_SHARE)
-        if not await self._session.pause(max(0.0, end - kept - loop.time())):
+        share = max(0.0, end - kept - loop.time())
+        tasks = self._taskwork.close(share) if self._taskwork else asyncio.sleep(0)
+        calm, _ = await asyncio.gather(self._session.pause(share), tasks)
+        if not calm:
             log.error("not everything was done within %g s; durable messages go to another replica", within)
         if self._intake is not None:
             await self._run_stops(Context(self._place(self._client)), max(kept, end - loop.time()))

@@ -14,13 +14,23 @@
 Messages pass through the same checks, JSON and envelopes as on the bus. What is told and published is handled one message at a time, in
 the order of sending; a failed durable one comes again at once, up to three times. Background work runs only when `turn` is called. There
 are no links, time limits or breakers here: those belong to the bus.
+
+Tasks run through the same code as in a replica, against a ledger in memory::
+
+            fleet.answer_with("approve")
+            fleet.crash_at(effect="order-7")  # between the call and its record: the next attempt must bear that
+            assert await fleet.run("payments/cashier", {"order": 7}) == "paid"
+            assert [effect.outcome for effect in fleet.effects] == ["done"]
+
+A failed attempt is tried again at once. A question that nobody answers is over at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
@@ -28,16 +38,24 @@ from typing import Any, Final, Literal
 from quarterdeck.agents.agent import Agent, as_agent, hook
 from quarterdeck.agents.context import Context, Place
 from quarterdeck.agents.desk import Desk, run
-from quarterdeck.agents.payload import loads
+from quarterdeck.agents.fake_blobs import FakeBlobs
+from quarterdeck.agents.fake_crew import Crew, Point
+from quarterdeck.agents.fake_ledger import FakeLedger, FakeQuestion, FakeTask
+from quarterdeck.agents.payload import decode
+from quarterdeck.agents.tasks import EffectUnknown
 from quarterdeck.bus import subjects
+from quarterdeck.bus.client import Watch, unwatched
 from quarterdeck.bus.connection import Incoming
-from quarterdeck.bus.envelope import Ack, Answer, Envelope, Limits, NoAnswer, Trace, check_key, check_size, full_name, new_id, result
+from quarterdeck.bus.envelope import TRACE, Ack, Answer, Envelope, Limits, NoAnswer, Trace, check_key, check_size, full_name, new_id, result
 from quarterdeck.clock import Clock, SystemClock
+from quarterdeck.model import ops
+from quarterdeck.model.work import ENDED, TaskFailed
 
 CLUSTER: Final = "test"
 DELIVERIES: Final = 3
 
 
+_OVER: Final = (*ENDED, "unknown")
 Kind = Literal["ask", "tell", "publish"]
 
 
@@ -53,11 +71,42 @@ class Message:
     outcome: str
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task as it is now: `to` is `cluster/agent`, `steps` names those that are kept, `said` is what it emitted."""
+
+    id: str
+    to: str
+    verb: str
+    payload: Any
+    key: str
+    state: str
+    reason: str
+    attempts: int
+    parent: str | None
+    result: Any
+    steps: tuple[str, ...]
+    said: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What became of an effect: `outcome` is started, done, failed or unknown."""
+
+    key: str
+    task: str
+    semantics: str
+    outcome: str
+    value: Any
+    error: str
+
+
 class _Post:
     """What all agents of a fleet share: the desks, what waits to be delivered, and what was."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
+        self.blobs = FakeBlobs()
         self.desks: dict[str, Desk] = {}
         self.messages: list[Message] = []
         self.waiting: asyncio.Queue[tuple[Kind, str, Incoming]] = asyncio.Queue()
@@ -97,7 +146,7 @@ class _Post:
 
     def _record(self, kind: Kind, to: str, incoming: Incoming, outcome: str) -> None:
         sender = full_name(subjects.parse(incoming.subject).sender)
-        self.messages.append(Message(kind, sender, to, incoming.verb, loads(incoming.body), outcome))
+        self.messages.append(Message(kind, sender, to, incoming.verb, self.blobs.value(incoming.body.decode()), outcome))
 
 
 class _Wire:
@@ -107,7 +156,9 @@ class _Wire:
         self._post = post
         self._sender = sender
 
-    async def ask(self, cluster: str, to: str, verb: str, body: bytes, *, limits: Limits, trace: Trace | None) -> bytes:
+    async def ask(
+        self, cluster: str, to: str, verb: str, body: bytes, *, limits: Limits, trace: Trace | None, watch: Watch = unwatched
+    ) -> bytes:
         ends = [at for at in (limits.until, limits.timeout and self._post.clock.now() + limits.timeout) if at]
         name, incoming = self._pack("ask", (cluster, to, verb), body, Envelope(self._id(), self._sender, min(ends, default=None), trace))
         answer = await self._post.answer("ask", name, incoming)
@@ -134,6 +185,15 @@ class _Wire:
         unique = f"{name} {self._sender.cluster}/{self._sender.agent}:{verb}:{key}" if key else envelope.id
         return self._post.keep(unique, to, name, incoming)
 
+    def keep(self, letter: ops.Publish) -> int:
+        """Take a message that the ledger has kept; gives its number."""
+        cluster, _, to = letter.to.partition("/")
+        trace = Trace.read(letter.headers.get(TRACE, ""))
+        name, incoming = self._pack(
+            "in", (cluster, to, letter.verb), letter.payload.encode(), Envelope(letter.id, self._sender, trace=trace)
+        )
+        return self._post.keep(letter.id, to, name, incoming).seq
+
     def _id(self) -> str:
         return new_id(self._post.clock.now(), os.urandom(10))
 
@@ -152,30 +212,111 @@ class _Wire:
 class Fleet:
     """Agents that can reach each other. Made by `fleet`; its own asks come from `test/tester-0`."""
 
-    def __init__(self, agents: Mapping[str, Agent], clock: Clock) -> None:
+    def __init__(self, agents: Mapping[str, Agent], clock: Clock, tasks: asyncio.TaskGroup) -> None:
         self._post = _Post(clock)
         self._agents = agents
+        self._ended: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._ledger = FakeLedger(clock, frozenset(agents), self._tell, ended=lambda task: self._ended[task.id].set(), post=self._keep)
+        self._crew = Crew(self._ledger, tasks, self._post.blobs)
         self._places = {name: self._place(*name.split("/")) for name in agents}
         self._post.desks.update({name: Desk(agent, self._places[name]) for name, agent in agents.items()})
         outside = Context(self._place(CLUSTER, "tester"))
         self.ask = outside.ask
         self.tell = outside.tell
         self.publish = outside.publish
+        self.submit = outside.submit
+
+    def _tell(self, agent: str) -> None:
+        self._crew.tell(agent)
+
+    def _keep(self, holder: str, letter: ops.Publish) -> int:
+        cluster, _, agent = holder.partition("#")[0].rpartition("-")[0].partition("/")
+        wire = _Wire(self._post, subjects.Sender(cluster, agent, 0))
+        return wire.keep(letter)
 
     @property
     def messages(self) -> list[Message]:
         """Every message, in the order in which they were handled; a durable one once per delivery."""
         return self._post.messages
 
+    @property
+    def tasks(self) -> list[Task]:
+        """Every task, in the order in which they were submitted."""
+        return [self._seen(task) for task in self._ledger.tasks.values()]
+
+    @property
+    def effects(self) -> list[Effect]:
+        """Every effect that was begun, in order."""
+        every = self._ledger.effects.values()
+        return [Effect(e.key, e.task, e.semantics, e.outcome, self._post.blobs.value(e.value or "null"), e.error) for e in every]
+
+    async def run(
+        self, to: str, payload: object = None, *, verb: str = "", key: str | None = None, into: Any = Any, within: float = 30.0
+    ) -> Any:
+        """Submit a task, wait for its end, and give its result.
+
+        Raises TaskFailed when it does not come to `done`, EffectUnknown when it stops for a human, TimeoutError after `within` seconds.
+        """
+        task = self._ledger.tasks[(await self.submit(to, verb, payload, key=key)).id]
+        async with asyncio.timeout(within):
+            await self._over(task)
+        if task.state == "done":
+            return decode(self._post.blobs.value(task.result or "null"), into)
+        if task.state == "unknown":
+            raise EffectUnknown(task.reason)
+        raise TaskFailed(f"task {task.id} of {task.to} is {task.state}: {task.reason}", task=task.id, state=task.state)
+
+    def _seen(self, task: FakeTask) -> Task:
+        value = self._post.blobs.value
+        said = tuple(value(text) for text in task.said)
+        payload, result = (value(text or "null") for text in (task.payload, task.result))
+        known = (task.id, task.to, task.verb, payload, task.key, task.state, task.reason, task.attempts, task.parent)
+        return Task(*known, result, tuple(task.steps), said)
+
+    async def _over(self, task: FakeTask) -> None:
+        while task.state not in _OVER:
+            self._ended[task.id].clear()
+            await self._ended[task.id].wait()
+
+    def answer_with(self, answer: str | Callable[[FakeQuestion], str | None] | None) -> None:
+        """Have questions from now on answered so, or by a function of the question; None is nobody."""
+        self._ledger.answering = answer if callable(answer) else lambda _: answer
+
+    def cancel(self, task: str, reason: str = "cancelled") -> None:
+        """Have a task (its id or key) and all below it given up."""
+        for found in [each for each in self._ledger.tasks.values() if task in (each.id, each.key)]:
+            self._ledger.cancel(found, reason)
+
+    def crash_at(self, *, step: str = "", effect: str = "", called: bool = True) -> None:
+        """Kill the replica that gets there, once: its tasks are tried again.
+
+        `step`: when it was done and is not recorded yet. `effect`: when it was called and that is not recorded yet; with `called=False`
+        when it is begun and not called yet.
+        """
+        self._crew.points.append(Point(step, effect, called))
+
     async def settled(self) -> None:
-        """Until everything told and published, and what came of it, has been handled."""
+        """Until everything told, published and submitted, and what came of it, has been handled."""
         await self._post.waiting.join()
+        while still := [task for task in self._ledger.tasks.values() if task.state not in _OVER]:
+            for task in still:
+                await self._over(task)
+            await self._post.waiting.join()
 
     async def turn(self, name: str) -> None:
         """Call each piece of background work of an agent once."""
         full = _full(name)
         for work in self._agents[full].background:
             await run(hook(work.function), None, Context(self._places[full]))
+
+    def open(self) -> None:
+        """Begin to work on tasks; `fleet` does so."""
+        for name, agent in self._agents.items():
+            self._crew.start(agent, self._places[name])
+
+    async def close(self) -> None:
+        """Stop working on tasks; `fleet` does so."""
+        await self._crew.close()
 
     async def hooks(self, which: Literal["starts", "stops"]) -> None:
         """Run the start or stop hooks of all agents; `fleet` does so at its begin and end."""
@@ -188,7 +329,8 @@ class Fleet:
         await self._post.deliver()
 
     def _place(self, cluster: str, agent: str) -> Place:
-        return Place(cluster, agent, 0, _Wire(self._post, subjects.Sender(cluster, agent, 0)), self._post.clock, lambda: None)
+        wire = _Wire(self._post, subjects.Sender(cluster, agent, 0))
+        return Place(cluster, agent, 0, wire, self._post.clock, lambda: None, self._crew.line(f"{cluster}/{agent}-0#0"))
 
 
 @asynccontextmanager
@@ -198,15 +340,17 @@ async def fleet(named: Mapping[str, object] | None = None, /, *, clock: Clock | 
     Keyword names are agents of the cluster `test`; `named` takes full ones: `fleet({"analysts/analyst": analyst})`.
     """
     every = {_full(name): as_agent(agent, name) for name, agent in {**(named or {}), **agents}.items()}
-    made = Fleet(every, clock or SystemClock())
     async with asyncio.TaskGroup() as tasks:
+        made = Fleet(every, clock or SystemClock(), tasks)
         await made.hooks("starts")
+        made.open()
         delivering = tasks.create_task(made.deliver())
         try:
             yield made
             await made.settled()
         finally:
             delivering.cancel()
+            await made.close()
         await made.hooks("stops")
 
 

@@ -53,6 +53,7 @@ class Model(pydantic.BaseModel):
 
 
 UserId = NewType("UserId", int)
+INTEGER, STRING = {"type": "integer"}, {"type": "string"}
 
 
 def round_trip(value, wanted):
@@ -181,3 +182,65 @@ def test_the_schema_says_what_is_taken():
     assert schema(dict[str, int]) == {"type": "object", "additionalProperties": {"type": "integer"}}
     assert schema(Model)["properties"]["size"] == {"title": "Size", "type": "integer"}
     json.dumps(found)
+
+
+class Inner(pydantic.BaseModel):
+    size: int
+
+
+class Outer(pydantic.BaseModel):
+    inner: Inner
+
+
+@dataclass
+class Holder:
+    outer: Outer
+    computed: int = field(init=False, default=0)
+
+
+@dataclass
+class Holders:
+    one: Holder
+    models: dict[str, Outer]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "takes", "described"),
+    [
+        (None, None, {"type": "null"}),
+        (bool, True, {"type": "boolean"}),
+        (UserId, 7, {"type": "integer"}),
+        (Annotated[int, "of lines"], 7, {"type": "integer"}),
+        (bytes, "aGk=", {"type": "string", "contentEncoding": "base64"}),
+        (datetime, "2026-01-01T00:00:00+00:00", {"type": "string", "format": "date-time"}),
+        (date, "2026-01-01", {"type": "string", "format": "date"}),
+        (uuid.UUID, str(uuid.UUID(int=7)), {"type": "string", "format": "uuid"}),
+        (Decimal, "1.5", {"type": ["string", "number"]}),
+        (Path, "/x", {"type": "string", "title": "Path"}),
+        (tuple[int, str], [1, "a"], {"type": "array", "prefixItems": [INTEGER, STRING], "minItems": 2, "maxItems": 2}),
+        (tuple[int, ...], [1, 2, 3], {"type": "array", "items": INTEGER}),
+        (set[str], ["a"], {"type": "array", "items": STRING}),
+        (list, [1, "a"], {"type": "array", "items": {}}),
+        (dict, {"a": 1}, {"type": "object", "additionalProperties": True}),
+        (int | None, None, {"anyOf": [INTEGER, {"type": "null"}]}),
+        (Colour, "red", {"title": "Colour", "enum": ["red", "blue"]}),
+    ],
+    ids=str,
+)
+def test_every_type_that_can_be_decoded_is_described(wanted, takes, described):
+    decode(takes, wanted)
+    assert schema(wanted) == described
+
+
+def test_what_a_librarys_schema_refers_to_is_found_from_the_root_of_ours():
+    decode({"one": {"outer": {"inner": {"size": 1}}}, "models": {"a": {"inner": {"size": 2}}}}, Holders)
+    found = schema(Holders)
+    assert set(found["$defs"]) == {"Outer.Inner"}
+    assert found["$defs"]["Outer.Inner"]["properties"]["size"]["type"] == "integer"
+    assert found["properties"]["models"]["additionalProperties"]["properties"]["inner"] == {"$ref": "#/$defs/Outer.Inner"}
+    assert list(found["properties"]["one"]["properties"]) == ["outer"], "a field that is computed is not taken"
+
+
+def test_a_type_that_contains_itself_is_described_to_a_depth():
+    text = json.dumps(schema(Span))
+    assert 1 < text.count('"title": "Span"') < 10

@@ -9,23 +9,24 @@ import time
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 
+import nats
 import pytest
 
 from quarterdeck.agents.runtime import serve
 from quarterdeck.bus import subjects
 from quarterdeck.bus.client import Client
 from quarterdeck.bus.connection import Login
-from quarterdeck.bus.envelope import NoAnswer, RemoteTransient
+from quarterdeck.bus.envelope import NoAnswer, RemoteTerminal, RemoteTransient
 from quarterdeck.bus.links import Routes
 from quarterdeck.bus.session import Session
 from quarterdeck.clock import SystemClock
 from quarterdeck.model.boot import Boot
-from quarterdeck.model.desired import Link
+from quarterdeck.model.desired import Breaker, Link
 from quarterdeck.model.table import Credential
 
-AGENT = """
+AGENT = '''
 import asyncio
-from quarterdeck import Agent, Context
+from quarterdeck import Agent, Context, Transient
 
 agent = Agent("worker")
 story = []
@@ -58,12 +59,36 @@ async def wait(payload):
 async def item(payload: int):
     story.append(payload)
 
+@agent.on("pass")
+async def pass_on(ctx: Context):
+    """Ask somebody far away.
+
+    And take silence for an answer.
+    """
+    try:
+        await ctx.ask("far/agent", "anything")
+    except Transient:
+        return "silence"
+
+class Sullen(dict):
+    @classmethod
+    def model_validate(cls, value):
+        return cls(value)
+
+    @classmethod
+    def model_json_schema(cls):
+        raise RuntimeError("no words")
+
+@agent.on("sullen")
+async def sullen(payload: Sullen):
+    return None
+
 @agent.on("block")
 def block(payload: float):
     import time
     time.sleep(payload)
     return "done"
-"""
+'''
 
 
 class FakeNode:
@@ -158,6 +183,52 @@ def test_from_ready_to_drained(plain_nats, code, until):
             with pytest.raises(NoAnswer):
                 await ask(asker, "echo", 1)
         assert await plain_nats.pending("worker") == 0
+
+    asyncio.run(body())
+
+
+def test_beats_tell_what_was_worked_off_and_sent_and_nothing_of_what_there_is_not(plain_nats, code, until):
+    async def body():
+        await plain_nats.make_stream("worker")
+        silent = Link("c", "far", timeout=0.05, attempts=1, breaker=Breaker(failures=1, reset=30.0, probes=1))
+        boot = make_boot(plain_nats.url, code, links=(silent,))
+        async with deaf(plain_nats), asking(plain_nats) as asker, living(boot, until) as (node, _):
+            await until(lambda: node.said("beat"))
+            assert set(node.said("beat")[-1]) == {"t", "progress", "lag", "inflight"}
+            await ask(asker, "echo", 1)
+            await asker.publish("c", "worker", "item", b"7")
+            for _ in range(2):
+                with pytest.raises(RemoteTerminal):
+                    await ask(asker, "item", "no number")
+            await ask(asker, "pass", None)
+            await until(lambda: node.said("beat")[-1].get("handled") == 3 and node.said("beat")[-1].get("sent"))
+            told = node.said("beat")[-1]
+            assert (told["failed"], told["sent"], told["circuits"]) == (2, {"far": [1, 1]}, {"far/agent": "open"})
+
+    asyncio.run(body())
+
+
+@asynccontextmanager
+async def deaf(server):
+    """Somebody at `far/agent` who never answers."""
+    connection = await nats.connect(server.url)
+    await connection.subscribe("to.far.>")
+    await connection.flush()
+    yield
+    await connection.close()
+
+
+def test_the_node_can_ask_for_the_verbs_and_what_they_take(plain_nats, code, until):
+    async def body():
+        await plain_nats.make_stream("worker")
+        async with living(make_boot(plain_nats.url, code), until) as (node, _):
+            node.order(t="probe", id=1, probe={"kind": "verbs"})
+            await until(lambda: node.said("reply"))
+            found = node.said("reply")[0]["ok"]
+            assert found["item"] == {"payload": {"type": "integer"}, "doc": ""}
+            assert found["pass"] == {"payload": None, "doc": "Ask somebody far away."}
+            assert found["sullen"] == {"payload": {}, "doc": ""}, "a type that cannot describe itself takes anything, as far as we know"
+            assert found["echo"]["payload"] == {}
 
     asyncio.run(body())
 
