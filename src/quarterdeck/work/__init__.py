@@ -1,0 +1,1 @@
+"""Work: the ledger of tasks, which replicas reach over the bus and people through the doors."""
