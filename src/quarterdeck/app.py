@@ -4,38 +4,63 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 import uvicorn
 from fastapi import FastAPI
 
 from quarterdeck import linux, stop_order
-from quarterdeck.api.access import Guard, PeerAwareProtocol
+from quarterdeck.api.access import Guard
+from quarterdeck.api.door import Door, Place
+from quarterdeck.api.exchange import Streams
+from quarterdeck.api.limits import Backoff, Rates
+from quarterdeck.api.protocol import HEADER_LIMIT, Protocol
 from quarterdeck.api.server import build
 from quarterdeck.api.services import Services
+from quarterdeck.api.serving import Doors
+from quarterdeck.api.sessions import Sessions
+from quarterdeck.api.turnstile import Turnstile
 from quarterdeck.bus.keys import Keys
 from quarterdeck.clock import Clock, SystemClock
+from quarterdeck.deploy.allowances import Allowances
 from quarterdeck.deploy.composer import Composer
 from quarterdeck.deploy.control import ControlProofs
 from quarterdeck.deploy.fleet import Fleet
-from quarterdeck.deploy.reconcile import Reconciler, StepHook, no_hook
+from quarterdeck.deploy.reach import Reach, Staff
+from quarterdeck.deploy.reconcile import Look, Reconciler, StepHook, no_hook
+from quarterdeck.deploy.stops import Stops
 from quarterdeck.deploy.witness import EventWitness
 from quarterdeck.engines.local.client import NodeClient
 from quarterdeck.engines.local.engine import CREDENTIAL_TTL, LocalEngine
+from quarterdeck.engines.local.stopping import LocalStopper
 from quarterdeck.errors import QuarterdeckError, Transient, UserError
 from quarterdeck.model.home import Home
 from quarterdeck.model.steps import Step
-from quarterdeck.store import tokens
+from quarterdeck.store import overview
+from quarterdeck.store.blobs import Blobs
+from quarterdeck.store.fairness import Fairness
 from quarterdeck.store.store import Store
-from quarterdeck.web import overview
+from quarterdeck.store.turn import Turn
+from quarterdeck.web import install, site
+from quarterdeck.work.depot import Depot
+from quarterdeck.work.desk import Work
+from quarterdeck.work.gate import Gate
+from quarterdeck.work.keeping import FORGET_EVERY, SEAL_EVERY, SWEEP_EVERY, Keeping
+from quarterdeck.work.ledger import Ledger
+from quarterdeck.work.output import Output
+from quarterdeck.work.service import Service
 
+T = TypeVar("T")
 EXIT_STORE_FAILED: Final = 74
 """EX_IOERR of sysexits.h: the store cannot write; whoever restarts us gets a read-only control plane."""
 DEFAULT_PORT: Final = 7410
@@ -51,9 +76,13 @@ class App:
     engine: LocalEngine
     reconciler: Reconciler
     fleet: Fleet
+    stops: Stops
+    ledger: Service
+    depot: Depot
     api: FastAPI
-    sockets: list[socket.socket]
-    port: int
+    sockets: tuple[socket.socket, socket.socket]
+    door: Door
+    sessions: Sessions
     stopping: asyncio.Event
 
 
@@ -86,43 +115,124 @@ async def _run(home: Home, port: int | None) -> None:
 
 async def assemble(home: Home, store: Store, clock: Clock, port: int | None, environ: Mapping[str, str]) -> App:
     """Connect the parts; nothing runs yet."""
-    tcp = _tcp(home, port, environ)
-    bound = tcp.getsockname()[1]
+    place = Place.of(environ)
+    place.tls()  # files that cannot be used are refused before anything listens
+    tcp = _tcp(home, place, port, environ)
+    door = Door(place, tcp.getsockname()[1])
     node = NodeClient(home, _node_argv(home), clock)
     ttl = float(environ.get("QUARTERDECK_CREDENTIAL_TTL", CREDENTIAL_TTL))
     engine = LocalEngine(home, store, clock, node, Keys(home.keys), environ, ttl)
-    control = ControlProofs(home, store, node, bound, clock)
+    control = ControlProofs(home, store, node, door.port, clock, door.here, place.trusting())
     composer = Composer(store, clock)
-    reconciler = Reconciler(store, engine, composer, control.probers(), clock, EventWitness(store), _hook(environ))
-    fleet = Fleet(home, store, engine, reconciler, clock)
     stopping = asyncio.Event()
-    services = Services(home, store, fleet, clock, f"http://127.0.0.1:{bound}", clock.now(), stopping, engine.ask, node.stop)
+    looks: dict[str, Look] = {}
+    depot = Depot(Blobs(home.blobs), clock)
+    work, service = _work(store, clock, Reach(looks, composer), Allowances(looks, composer), engine, depot.blobs)
+    service.ledger.watch.staff = Staff(looks)
+    witness = EventWitness(store, [service.happened])
+    reconciler = Reconciler(store, engine, composer, control.probers(), clock, witness, _hook(environ), looks)
+    fleet = Fleet(home, store, engine, reconciler, clock)
+    stops = Stops(store, clock, LocalStopper(home, clock, node), work.turn, reconciler.wake)
+    services = Services(home, store, fleet, clock, door.url, clock.now(), stopping, engine.ask, node.stop, work, stops, depot.blobs)
+    sessions, api, sockets = Sessions(store, clock, Streams()), application(services), (_unix(home), tcp)
+    return App(home, store, engine, reconciler, fleet, stops, service, depot, api, sockets, door, sessions, stopping)
+
+
+def _work(  # noqa: PLR0917 what both have in common
+    store: Store, clock: Clock, reach: Reach, allowances: Allowances, engine: LocalEngine, blobs: Blobs
+) -> tuple[Work, Service]:
+    """The desk, on the doors' loop, and the ledger, on its own: what one writes, the other hears of."""
+    fairness = Fairness()
+    output = Output()
+    service = Service(
+        lambda tell: Ledger(store.write, clock, reach, tell, fairness, output=output, allowances=allowances, use=blobs.use),
+        engine.ledger_login,
+        _ledger_failed,
+    )
+    gate = _gate(store, clock, allowances)
+    work = Work(
+        store,
+        clock,
+        fairness,
+        reach,
+        lambda turn: service.call(lambda: service.ledger.heard(turn)),
+        output,
+        gate,
+        allowances,
+        took=lambda: service.ledger.took,
+        use=blobs.use,
+        asks=service.ledger.watch.asks,
+    )
+    doors = asyncio.get_running_loop()
+
+    def heard(turn: Turn) -> None:
+        work.stir(turn.touched)
+        work.tallied.update(turn.tally)
+        gate.heard(turn)
+
+    service.ledger.listeners.append(lambda turn: _later(doors, heard, turn))
+
+    def said(task: str) -> None:
+        _later(doors, work.stir, frozenset((task,)))
+
+    output.heard = said
+    return work, service
+
+
+def _later(loop: asyncio.AbstractEventLoop, work: Callable[[T], None], value: T) -> None:
+    """On another thread's loop."""
+    loop.call_soon_threadsafe(work, value)
+
+
+def _gate(store: Store, clock: Clock, allowances: Allowances) -> Gate:
+    def count(system: str) -> int:
+        with store.read() as conn:
+            return overview.unfinished(conn, system)
+
+    def knows(keys: Sequence[tuple[str, str]]) -> list[bool]:
+        with store.read() as conn:
+            return [overview.has_key(conn, system, key) for system, key in keys]
+
+    return Gate(clock, allowances.intake, count, knows)
+
+
+def application(services: Services) -> FastAPI:
+    """Every route there is: the API, the documentation, the pages."""
     api = build(services)
-    api.include_router(overview.router)
-    return App(home, store, engine, reconciler, fleet, api, [_unix(home), tcp], bound, stopping)
+    api.include_router(site.router)
+    install(api)
+    return api
 
 
 async def run(app: App) -> None:
     """Until `stopping` is set: node, loops and doors together."""
     server = _server(app)
+    app.depot.blobs.open()
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(app.engine.node.run()),
             group.create_task(app.reconciler.run()),
             group.create_task(app.engine.follow_watermarks()),
             group.create_task(app.engine.renew_credentials()),
+            group.create_task(app.stops.keep()),
+            group.create_task(app.depot.run(app.engine.blobs_login)),
             group.create_task(_housekeeping(app)),
         ]
+        app.ledger.start()
         for name in app.fleet.names():
             app.reconciler.wake(name)
-        doors = group.create_task(server.serve(sockets=app.sockets))
+        doors = group.create_task(server.serve(sockets=list(app.sockets)))
         stopped = asyncio.create_task(app.stopping.wait())
         try:
             await asyncio.wait({doors, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            server.should_exit = server.force_exit = True
+            app.store.wake()  # event streams look up, and end
+            server.should_exit = True
             await doors
             stopped.cancel()
         finally:
+            await asyncio.to_thread(app.ledger.stop)
+            with contextlib.suppress(Transient):  # a store that cannot write now seals at its next start
+                await Keeping(app.store, app.engine.clock, app.depot.blobs).seal()
             await app.engine.close()
         for task in tasks:
             task.cancel()
@@ -130,53 +240,51 @@ async def run(app: App) -> None:
 
 async def _housekeeping(app: App) -> None:
     """Expire Changes, drop old revisions, and leave the read-only state when the disk allows."""
-    rounds = 0
+    rounds, keeping = 0, Keeping(app.store, app.engine.clock, app.depot.blobs)
     while True:
         await asyncio.sleep(1.0)
         rounds += 1
+        app.sessions.end_streams()
         if not app.store.writable:
             if rounds % BECOME_WRITABLE_EVERY == 0:
                 await asyncio.to_thread(app.store.try_become_writable)
             continue
         await app.fleet.expire()
+        await app.sessions.write_uses()
+        with contextlib.suppress(Transient):  # the store is away: the next time will do
+            if rounds % SEAL_EVERY == 0:
+                await keeping.seal()
+            if rounds % FORGET_EVERY == 0:
+                await keeping.forget()
+            if rounds % SWEEP_EVERY == 0:
+                await keeping.sweep()
         if rounds % 300 == 0:
             with contextlib.suppress(Transient):  # the engine or the store is away: the next time will do
                 await app.fleet.retain()
-
-
-class Doors(uvicorn.Server):
-    """uvicorn without its signal handlers: ours end the loops too."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals alone."""
-        yield
+                await app.sessions.forget()
 
 
 def _server(app: App) -> uvicorn.Server:
-    def role(secret: str) -> tuple[str, str] | None:
-        try:
-            with app.store.read() as conn:
-                found = tokens.check(conn, secret, app.engine.clock.now())
-        except QuarterdeckError:
-            return None
-        return found.id, found.role
-
     def is_agent(pid: int) -> bool:
         return bool(app.engine.node.pid) and linux.descends(pid, app.engine.node.pid)
 
-    guard = Guard(app.api, os.getuid(), app.port, role, is_agent)
+    clock, sessions = app.engine.clock, app.sessions
+    guard = Guard(app.api, os.getuid(), app.door, sessions.known, is_agent, Rates(clock), Backoff(clock), sessions.streams)
     config = uvicorn.Config(
         guard,
-        http=PeerAwareProtocol,
+        http=partial(Protocol, turnstile=Turnstile(app.api.state.services.work.gate.refused)),  # type: ignore[arg-type]
+        ws="none",
         log_level="warning",
         access_log=False,
         lifespan="off",
         timeout_keep_alive=30,
-        h11_max_incomplete_event_size=64 * 1024,
+        h11_max_incomplete_event_size=HEADER_LIMIT,
         server_header=False,
+        proxy_headers=False,
     )
-    return Doors(config)
+    server = Doors(config)
+    server.tls = app.door.place.tls()
+    return server
 
 
 def _prepare(home: Home) -> None:
@@ -209,24 +317,26 @@ def _unix(home: Home) -> socket.socket:
     return door
 
 
-def _tcp(home: Home, port: int | None, environ: Mapping[str, str]) -> socket.socket:
+def _tcp(home: Home, place: Place, port: int | None, environ: Mapping[str, str]) -> socket.socket:
     """The port asked for; else the one of the last start, so that a restart keeps the URL; else 7410, or any when that is taken."""
     kept = home.root / "port"
     asked = port if port is not None else _number(environ.get("QUARTERDECK_PORT"))
     tries = [asked] if asked else [_number(kept.read_text())] if kept.exists() else [0] if asked == 0 else [DEFAULT_PORT]
-    door = _bound(tries[0] or 0)
+    door = _bound(place, tries[0] or 0)
     kept.write_text(str(door.getsockname()[1]))
     return door
 
 
-def _bound(port: int) -> socket.socket:
-    door = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+def _bound(place: Place, port: int) -> socket.socket:
+    door = socket.socket(place.family, socket.SOCK_STREAM)
     door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        door.bind(("127.0.0.1", port))
+        door.bind((place.bind, port))
         door.listen(128)
     except OSError as error:
         door.close()
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise UserError(f"{place.bind} is no address of this machine", hint="ip -brief address lists those there are") from error
         raise UserError(f"port {port} is taken", hint="qd up --port 0 takes any free one; QUARTERDECK_PORT sets it for good") from error
     return door
 
@@ -247,6 +357,14 @@ def _node_argv(home: Home) -> list[str]:
 def _store_failed(error: BaseException) -> None:
     with contextlib.suppress(OSError):  # our log lies on the same full disk
         sys.stderr.write(f"error: the store cannot write: {error}\nhint: make room on the disk; until then it is read-only\n")
+        sys.stderr.flush()
+    os._exit(EXIT_STORE_FAILED)
+
+
+def _ledger_failed(error: BaseException) -> None:
+    """Without its ledger a control plane would look well and give nobody work: start again."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write("error: the ledger ended by itself:\n" + "".join(traceback.format_exception(error)))
         sys.stderr.flush()
     os._exit(EXIT_STORE_FAILED)
 

@@ -1,124 +1,153 @@
-"""Who may come in: one place, deny by default, decided before any body is read.
+"""Who comes in: decided in one place, before any body is read.
 
-Unix socket: the kernel names the peer (SO_PEERCRED); our own uid is an administrator, a process below the node (an agent) is refused.
+Unix socket: the kernel names the peer (SO_PEERCRED); our own uid may do everything, a process below the node (an agent) is refused.
 TCP: a token always, even on loopback; Host and Origin must be ours, because a browser on this machine will send what any page asks it to.
+What he may do is said by the route that will answer (roles.py); a route that says nothing answers nobody.
 """
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from quarterdeck import linux
-from quarterdeck.api.errors import refuse
+from quarterdeck.api.door import Door
+from quarterdeck.api.errors import HeadersTooLarge, turned_away
+from quarterdeck.api.exchange import Exchange, Streams, body_limit, too_large
+from quarterdeck.api.limits import SUBMISSION, Backoff, Rates
+from quarterdeck.api.protocol import HEADER_LIMIT
 from quarterdeck.errors import Forbidden, QuarterdeckError
+from quarterdeck.model.grant import EVERYTHING, Grant
 from quarterdeck.model.records import Actor
 
-OPEN_ROUTES = frozenset({"/healthz", "/readyz", "/login"})
-"""The only paths that answer without an identity."""
-COOKIE = "quarterdeck"
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
-BODY_LIMIT = 4 << 20
-Scope = dict[str, Any]
-Asgi = Callable[[Scope, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
+HARDENED: Final = (
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+)
+Known = Callable[[str], tuple[str, Grant] | None]
+"""A token's secret → its id and what it allows; None when it is not valid."""
 
 
-class PeerAwareProtocol(H11Protocol):
-    """uvicorn hides the peer of a unix socket; this keeps it as the scope's client: (`uid:<n>`, pid)."""
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, what he may do (None: nothing), and by which of his secrets a browser spoke for him (empty: none, so no CSRF either)."""
 
-    def connection_made(self, transport: Any) -> None:
-        """Note who connected."""
-        super().connection_made(transport)
-        connection = transport.get_extra_info("socket")
-        if connection is not None and connection.family == socket.AF_UNIX:
-            pid, uid = linux.peer(connection)
-            self.client = (f"uid:{uid}", pid)
+    actor: Actor
+    grant: Grant | None
+    session: str = ""
+
+
+ANONYMOUS: Final = Caller(Actor("anonymous", "http"), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """ASGI middleware: identity or refusal first, everything else after.
+    """ASGI middleware: identity and limits first, everything else after. `is_agent` says whether a pid descends from the node."""
 
-    `token_role` answers the role of a token or None; `is_agent` says whether a pid descends from the node; `port` is our TCP port.
-    """
-
-    app: Asgi
+    app: ASGIApp
     own_uid: int
-    port: int
-    token_role: Callable[[str], tuple[str, str] | None]
+    door: Door
+    known: Known
     is_agent: Callable[[int], bool]
+    rates: Rates
+    backoff: Backoff
+    streams: Streams = field(default_factory=Streams)
 
-    async def __call__(self, scope: Scope, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
-        """Let a request through with `scope["actor"]` set, or refuse it unread."""
-        if scope["type"] != "http":
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through with its caller in the scope, or refuse it unread."""
+        send = hardened(send)
+        if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
         try:
-            scope["actor"] = self._identify(scope)
-            _length_within(Headers(scope=scope))
+            caller = self._admit(scope)
         except QuarterdeckError as error:
-            await refuse(error)(scope, receive, send)
+            await turned_away(error, scope)(scope, receive, send)
             return
-        await self.app(scope, receive, send)
+        scope.update(actor=caller.actor, grant=caller.grant, session=caller.session, cookie=self.door.cookie)
+        scope["failed"] = partial(self.backoff.failed, _address(scope))
+        owner = None if caller.actor.via == "socket" else caller.actor.name
+        await Exchange(scope, receive, send, self.streams, owner).run(self.app)
 
-    def _identify(self, scope: Scope) -> Actor:
-        client = scope.get("client") or ("", 0)
-        if str(client[0]).startswith("uid:"):
-            return self._socket_peer(int(client[0][4:]), client[1])
+    def _admit(self, scope: Scope) -> Caller:
+        if scope["type"] != "http":
+            raise Forbidden("only HTTP is spoken here", hint="streams are server-sent events: Accept: text/event-stream")
         headers = Headers(scope=scope)
-        self._same_site(headers)
-        if scope["path"] in OPEN_ROUTES:
-            return Actor("anonymous", "http")
-        found = self.token_role(_token(headers))
-        if found is None:
-            raise Forbidden("no valid token", hint="qd open prints a link that logs a browser in")
-        identity, _role = found
-        return Actor(f"token:{identity}", "http")
+        _within_limits(headers, body_limit(scope))
+        by_socket = _address(scope).startswith("uid:")
+        if not by_socket:
+            self._same_site(scope, headers)
+        caller = self._socket_peer(scope) if by_socket else self._bearer(scope, headers)
+        if caller.actor.via != "socket" and caller.grant is not None:
+            self.rates.take(caller.actor.name, SUBMISSION if (scope["method"], scope["path"]) == ("POST", "/v1/tasks") else 1.0)
+        return caller
 
-    def _socket_peer(self, uid: int, pid: int) -> Actor:
+    def _socket_peer(self, scope: Scope) -> Caller:
+        uid, pid = int(_address(scope)[4:]), scope["client"][1]
         if uid != self.own_uid:
             raise Forbidden(f"uid {uid} is not the owner of this control plane", hint=f"run qd as uid {self.own_uid}, who started it")
         if self.is_agent(pid):
             raise Forbidden(
                 "agents may not use the control plane's socket", hint="an agent reaches others with ctx.ask, ctx.tell and ctx.publish"
             )
-        return Actor(f"uid:{uid}", "socket")
+        return Caller(Actor(f"uid:{uid}", "socket"), EVERYTHING)
 
-    def _same_site(self, headers: Headers) -> None:
+    def _bearer(self, scope: Scope, headers: Headers) -> Caller:
+        """Who a token names; nobody without one. A wrong one counts against its address."""
+        secret, by_cookie = _secret(headers, self.door.cookie)
+        if not secret:
+            return ANONYMOUS
+        found = self.known(secret)
+        if found is None:
+            self.backoff.failed(_address(scope))
+            return ANONYMOUS
+        return Caller(Actor(f"token:{found[0]}", "http"), found[1], secret if by_cookie else "")
+
+    def _same_site(self, scope: Scope, headers: Headers) -> None:
         """Host and Origin must name us (DNS rebinding, cross-site requests)."""
-        if not self._ours(headers.get("host", "")):
-            raise Forbidden(f"unknown Host {headers.get('host', '')!r}", hint=f"use http://127.0.0.1:{self.port}")
+        met = str((scope.get("server") or ("", 0))[0])
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or not self.door.host_is_ours(hosts[0], met):
+            raise Forbidden(f"unknown Host {', '.join(hosts)!r}", hint=f"use {self.door.url}")
         origin = headers.get("origin")
-        if origin is not None and not self._ours(urlsplit(origin).netloc):
-            raise Forbidden(f"requests from {origin} are not accepted", hint=f"open the dashboard at http://127.0.0.1:{self.port}")
-
-    def _ours(self, netloc: str) -> bool:
-        host, _, port = netloc.rpartition(":")
-        return host in LOOPBACK and port == str(self.port)
+        if origin is not None and not self.door.ours(origin, met):
+            raise Forbidden(f"requests from {origin} are not accepted", hint=f"open the dashboard at {self.door.url}")
 
 
-def _token(headers: Headers) -> str:
+def hardened(send: Send) -> Send:
+    """Every answer says that it is no page, is for its reader alone and is of the type it claims, unless it says otherwise itself."""
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            said = {name.lower() for name, _ in message.get("headers", ())}
+            message = {**message, "headers": [*message.get("headers", ()), *(h for h in HARDENED if h[0] not in said)]}
+        await send(message)
+
+    return sent
+
+
+def _address(scope: Scope) -> str:
+    return str((scope.get("client") or ("", 0))[0])
+
+
+def _secret(headers: Headers, cookie: str) -> tuple[str, bool]:
+    """The token shown, and whether it is the cookie's."""
     scheme, _, value = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
-        return value.strip()
-    return cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+        return value.strip(), False
+    return cookie_parser(headers.get("cookie", "")).get(cookie, ""), True
 
 
-def _length_within(headers: Headers) -> None:
+def _within_limits(headers: Headers, most: int) -> None:
+    if sum(len(name) + len(value) for name, value in headers.raw) > HEADER_LIMIT:
+        raise HeadersTooLarge(f"headers may have {HEADER_LIMIT} bytes", hint="forget old cookies of this site")
     length = headers.get("content-length", "0")
-    if not length.isdecimal() or int(length) > BODY_LIMIT:
-        raise TooLarge(f"a body may have {BODY_LIMIT} bytes", hint="send a reference to the data (a path, a key), or split it")
-
-
-class TooLarge(Forbidden):
-    """A request body over the limit."""
-
-    http_status = 413
-    exit_code = 1
+    if not length.isdecimal() or int(length) > most:
+        raise too_large(most)

@@ -7,7 +7,10 @@ from typing import Any, Literal
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
+from quarterdeck.api.deployment import plan_document
+from quarterdeck.api.roles import needs
 from quarterdeck.api.services import Caller, Given
+from quarterdeck.api.stops import admit_revert
 from quarterdeck.deploy import nouns, status
 from quarterdeck.errors import UserError
 from quarterdeck.model.records import Change, Patch
@@ -16,7 +19,7 @@ router = APIRouter(prefix="/v1/changes")
 
 
 class ChangeBody(BaseModel):
-    """What a human asks for. `until` is epoch seconds; `value` null with restart_before means now."""
+    """What a human asks for. `until` is epoch seconds; `value` null with restart_before means now. `dry_run`: only plan it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     system: str | None = None
@@ -25,24 +28,59 @@ class ChangeBody(BaseModel):
     value: int | float | bool | None = None
     reason: str = Field(min_length=1, max_length=1000)
     until: float | None = None
+    dry_run: bool = False
 
 
-@router.post("")
+class ReleaseBody(BaseModel):
+    """Whose holds and quarantines shall end. `dry_run`: only plan it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    system: str | None = None
+    target: str = Field(max_length=300)
+    reason: str = Field(min_length=1, max_length=1000)
+    dry_run: bool = False
+
+
+@router.post("", **needs("operator", scope="cluster"))
 async def propose(body: ChangeBody, given: Given, caller: Caller) -> dict[str, Any]:
-    """Make a Change."""
+    """Make a Change; with `dry_run` give the Plan that would be carried out, and change nothing."""
     name, _, target = body.target.rpartition(":")
     now = given.clock.now()
     if body.until is not None and body.until <= now:
-        raise UserError("until lies in the past", hint="give a time to come, in seconds since 1970, or leave it out")
+        raise UserError("until lies in the past", hint="give a time that is still to come, or leave it out")
     value = now if body.field == "restart_before" and body.value is None else body.value
     system = given.fleet.one(name or body.system)
+    given.grant.require(system, target)
     change = Change(0, system, "human", caller.name, target, Patch(body.field, value), body.reason, now, body.until)
+    if body.dry_run:
+        return plan_document(await given.fleet.plan_change(change))
     return _document(await given.fleet.change(change, caller))
 
 
-@router.delete("/{number}")
-async def revert(number: int, given: Given, caller: Caller, reason: str = "") -> dict[str, Any]:
-    """End a Change before its time."""
+@router.post("/release", **needs("operator", scope="cluster"))
+async def release(body: ReleaseBody, given: Given, caller: Caller) -> dict[str, Any]:
+    """End all live holds and quarantines of a target and list them; with `dry_run` give the Plan, and change nothing."""
+    name, _, target = body.target.rpartition(":")
+    system = given.fleet.one(name or body.system)
+    given.grant.require(system, target)
+    if body.dry_run:
+        return plan_document(await given.fleet.plan_release(system, target))
+    ended = await given.fleet.release(system, target, caller, body.reason)
+    return {"apiVersion": status.API, "kind": "List", "items": [nouns.change(change) for change in ended]}
+
+
+@router.delete("/{number}", **needs("operator", scope="cluster"))
+async def revert(
+    number: int,
+    given: Given,
+    caller: Caller,
+    reason: str = "",
+    dry_run: bool = False,  # noqa: FBT001, FBT002 a query flag
+) -> dict[str, Any]:
+    """End a Change before its time; with `dry_run` give the Plan that would be carried out, and change nothing."""
+    admit_revert(given, number)
+    if dry_run:
+        return plan_document(await given.fleet.plan_revert(number))
     return _document(await given.fleet.revert(number, caller, reason))
 
 

@@ -11,13 +11,14 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from quarterdeck import stop_order
+from quarterdeck.api.roles import needs
 from quarterdeck.api.services import Caller, Given, Services
 from quarterdeck.bus.accounts import STREAM_BYTES
 from quarterdeck.deploy import nouns, status
 from quarterdeck.deploy.fleet import Applied, Planned, Source
 from quarterdeck.deploy.reconcile import Look
-from quarterdeck.errors import Conflict, Forbidden
-from quarterdeck.model.records import Actor, Entry
+from quarterdeck.errors import Conflict
+from quarterdeck.model.records import Entry
 from quarterdeck.store import journal, revisions, systems
 
 router = APIRouter(prefix="/v1")
@@ -72,30 +73,28 @@ class DownBody(BaseModel):
     within: float = Field(default=10.0, ge=0, le=600)
 
 
-@router.post("/plan")
-async def plan(body: SpecBody, given: Given, caller: Caller) -> Json:
-    """What applying the spec would do, and the index it was planned at."""
-    _local(caller)
-    return _plan(await given.fleet.plan(body.source()))
+@router.post("/plan", **needs("deployer", local=True))
+async def plan(body: SpecBody, given: Given) -> Json:
+    """What applying the spec would do, and the index it was planned at. A spec names folders of this machine, so only its owner may."""
+    return plan_document(await given.fleet.plan(body.source()))
 
 
-@router.post("/apply")
+@router.post("/apply", **needs("deployer", local=True))
 async def apply(body: ApplyBody, given: Given, caller: Caller) -> Json:
     """Make the spec the current revision; the loop does the rest. `plan` is what it will do, null when the engine could not be asked."""
-    _local(caller)
     return _applied(given, await given.fleet.apply(body.source(), caller, index=body.index, reason=body.reason))
 
 
-@router.post("/rollback")
+@router.post("/rollback", **needs("deployer"))
 async def rollback(body: RollbackBody, given: Given, caller: Caller) -> Json:
     """Bring an earlier revision back, code included; with `dry_run` give the Plan that would be carried out, and change nothing."""
     system = given.fleet.one(body.system)
     if body.dry_run:
-        return _plan(await given.fleet.plan_rollback(system, body.to))
+        return plan_document(await given.fleet.plan_rollback(system, body.to))
     return _applied(given, await given.fleet.rollback(system, body.to, caller, body.reason))
 
 
-@router.post("/validate")
+@router.post("/validate", **needs("operator"))
 async def validate(body: ValidateBody, given: Given) -> Json:
     """Run every proof now."""
     system = given.fleet.one(body.system)
@@ -108,14 +107,14 @@ async def validate(body: ValidateBody, given: Given) -> Json:
     return {"apiVersion": status.API, "kind": "Validation", "system": system, "ok": ok, "items": items, "readiness": document["readiness"]}
 
 
-@router.get("/status")
+@router.get("/status", **needs("viewer", scope="cluster"))
 async def show(given: Given, system: str | None = None) -> Json:
     """One system on one screen."""
     look = await given.fleet.look(given.fleet.one(system))
     return _status(given, look, given.clock.now())
 
 
-@router.post("/down")
+@router.post("/down", **needs("admin"))
 async def down(body: DownBody, given: Given, caller: Caller) -> Json:
     """Stop one system, or everything and then the control plane."""
     if body.system is not None:
@@ -135,13 +134,8 @@ async def down(body: DownBody, given: Given, caller: Caller) -> Json:
     return {"stopped": list(names), "left": [str(item) for kind in found["left"].values() for item in kind]}
 
 
-def _local(caller: Actor) -> None:
-    """A spec names folders of this machine: only its owner may hand one in."""
-    if caller.via != "socket":
-        raise Forbidden("specs are applied through the unix socket", hint="use qd on the machine of the control plane")
-
-
-def _plan(planned: Planned) -> Json:
+def plan_document(planned: Planned) -> Json:
+    """The stable shape of `qd plan -o json`."""
     steps = [{"phase": s.phase, "action": s.action, "target": s.target, "reason": s.reason} for s in planned.steps]
     return {
         "apiVersion": status.API,
@@ -166,13 +160,14 @@ def _applied(given: Services, applied: Applied) -> Json:
         "index": desired.index,
         "generation": desired.generation,
         "warnings": list(applied.warnings),
-        "plan": _plan(applied.plan) if applied.plan else None,
+        "plan": plan_document(applied.plan) if applied.plan else None,
     }
 
 
 def _status(given: Services, look: Look, now: float) -> Json:
     weak = () if given.store.writable else ("read-only store",)
-    document = status.status(look, now, engine=given.fleet.engine.name, weakenings=weak)
+    stops = given.fleet.stops(look.desired.system)
+    document = status.status(look, now, engine=given.fleet.engine.name, weakenings=weak, stops=stops)
     return {**document, "url": given.url, "read_only": not given.store.writable, "limits": limits(given, look)}
 
 

@@ -2,12 +2,63 @@
 
 from __future__ import annotations
 
+import math
+from html import escape
+from typing import Any, Final
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
-from quarterdeck.errors import NotFound, QuarterdeckError, SpecError, UserError
+from quarterdeck.errors import Forbidden, NotFound, QuarterdeckError, SpecError, Transient, UserError
+from quarterdeck.model.work import Overloaded
+
+
+class TooLarge(Forbidden):
+    """A request over a limit of size."""
+
+    http_status = 413
+    exit_code = 1
+
+
+class HeadersTooLarge(TooLarge):
+    """Headers over their limit."""
+
+    http_status = 431
+
+
+class TooMany(Transient):
+    """Requests over a limit of rate; `retry_after` is whole seconds."""
+
+    http_status = 429
+
+    def __init__(self, message: str, *, hint: str, retry_after: int) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+REFUSAL: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["kind", "message", "hint", "where", "problems", "exit_code"],
+            "properties": {
+                "kind": {"type": "string", "description": "The class of the error."},
+                "message": {"type": "string"},
+                "hint": {"type": "string", "description": "What to do."},
+                "where": {"type": "string", "description": "A file and line, or a field."},
+                "problems": {"type": "array", "items": {"type": "string"}, "description": "Every problem of a spec, rendered."},
+                "exit_code": {"type": "integer", "description": "What qd exits with."},
+            },
+        }
+    },
+}
+"""The shape of every refusal, as JSON Schema."""
 
 
 def refuse(error: QuarterdeckError) -> JSONResponse:
@@ -20,7 +71,31 @@ def refuse(error: QuarterdeckError) -> JSONResponse:
         "problems": list(error.problems) if isinstance(error, SpecError) else [],
         "exit_code": error.exit_code,
     }
-    return JSONResponse({"error": body}, status_code=error.http_status)
+    return JSONResponse({"error": body}, status_code=error.http_status, headers=_wait(error))
+
+
+def malformed(error: RequestValidationError) -> JSONResponse:
+    """The response to a request that does not look as it must."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:] or first["loc"])
+    response = refuse(UserError(f"{where}: {first['msg']}", where=where, hint="qd api openapi describes every field"))
+    response.status_code = 422
+    return response
+
+
+def turned_away(error: QuarterdeckError, scope: Scope) -> Response:
+    """The response to a request that is refused before its route runs: a sentence for somebody who opened a page, else our shape."""
+    if "text/html" not in Headers(scope=scope).get("accept", ""):
+        return refuse(error)
+    words = f"<h1>{escape(error.message)}</h1><p>{escape(error.hint)}</p>"
+    page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Quarterdeck</title><main>{words}</main></html>'
+    return HTMLResponse(page, status_code=error.http_status, headers=_wait(error))
+
+
+def _wait(error: QuarterdeckError) -> dict[str, str]:
+    if isinstance(error, Overloaded):
+        return {"Retry-After": str(max(1, math.ceil(error.after)))}
+    return {"Retry-After": str(error.retry_after)} if isinstance(error, TooMany) else {}
 
 
 def install(app: FastAPI) -> None:
@@ -31,12 +106,8 @@ def install(app: FastAPI) -> None:
         return refuse(error)
 
     @app.exception_handler(RequestValidationError)
-    async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"][1:] or first["loc"])
-        response = refuse(UserError(f"{where}: {first['msg']}", where=where, hint="qd api openapi describes every field"))
-        response.status_code = 422
-        return response
+    async def not_as_described(request: Request, error: RequestValidationError) -> JSONResponse:
+        return malformed(error)
 
     @app.exception_handler(HTTPException)
     async def routing(request: Request, error: HTTPException) -> JSONResponse:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
@@ -13,11 +14,13 @@ from fastapi.responses import StreamingResponse
 
 from quarterdeck.api import sse
 from quarterdeck.api.nouns import listed
+from quarterdeck.api.roles import needs
 from quarterdeck.api.services import Given, Services
 from quarterdeck.clock import iso
 from quarterdeck.deploy import nouns
 from quarterdeck.store import export as exporting
 from quarterdeck.store import journal as rows
+from quarterdeck.store.verify import verify_home
 
 router = APIRouter(prefix="/v1/journal")
 PAGE = 500
@@ -30,14 +33,22 @@ class Filters:
     system: str | None
     target: str | None
     verb: str | None
+    cluster: str | None
 
 
-@router.get("", response_model=None)
+class Lines(StreamingResponse):
+    """A response of JSON documents, one a line."""
+
+    media_type = "application/x-ndjson"
+
+
+@router.get("", response_model=None, responses={200: {"content": {"text/event-stream": {}}}}, **needs("viewer", scope="cluster"))
 async def read(  # noqa: PLR0917 one parameter a filter
     request: Request,
     given: Given,
     system: str | None = None,
     after: Annotated[int, Query(ge=0)] = 0,
+    before: Annotated[int | None, Query(ge=1)] = None,
     limit: Annotated[int, Query(ge=1, le=PAGE)] = 200,
     target: str | None = None,
     verb: str | None = None,
@@ -45,16 +56,16 @@ async def read(  # noqa: PLR0917 one parameter a filter
     last_event_id: Annotated[int | None, Header()] = None,
 ) -> dict[str, Any] | StreamingResponse:
     """Records in order; with `Accept: text/event-stream` those to come as well, from `Last-Event-ID` on."""
-    filters = Filters(system, target, verb)
+    filters = Filters(given.grant.system_asked(system), target, verb, given.grant.cluster)
     if "text/event-stream" in request.headers.get("accept", ""):
         start = last_event_id if last_event_id is not None else after
         return sse.stream(_follow(given, start, filters))
     with given.store.read() as conn:
-        found = rows.read(conn, after=after, limit=limit, newest_first=newest, system=system, target=target, verb=verb)
+        found = rows.read(conn, after=after, before=before, limit=limit, newest_first=newest, **asdict(filters))
     return listed([nouns.record(r) for r in found])
 
 
-@router.get("/head")
+@router.get("/head", **needs("viewer", scope="cluster"))
 async def head(given: Given) -> dict[str, Any]:
     """The end of the chain, to be kept elsewhere."""
     with given.store.read() as conn:
@@ -62,13 +73,19 @@ async def head(given: Given) -> dict[str, Any]:
     return {"seq": found.seq, "hash": found.hash, "at": iso(found.at)}
 
 
-@router.get("/export")
+@router.get("/verify", **needs("viewer"))
+async def verify(given: Given) -> dict[str, Any]:
+    """Check every record, checkpoint and head that is kept; takes a second for each 20,000 records or so."""
+    return (await asyncio.to_thread(verify_home, given.home)).document()
+
+
+@router.get("/export", response_class=Lines, **needs("admin"))
 async def export(given: Given) -> StreamingResponse:
     """Every record and signed checkpoint as JSON lines."""
     out = io.StringIO()
     with given.store.read() as conn:
         exporting.export(conn, out)
-    return StreamingResponse(iter([out.getvalue()]), media_type="application/x-ndjson")
+    return Lines(iter([out.getvalue()]))
 
 
 async def _follow(given: Services, after: int, filters: Filters) -> AsyncIterator[str]:
@@ -76,7 +93,7 @@ async def _follow(given: Services, after: int, filters: Filters) -> AsyncIterato
     try:
         while not given.stopping.is_set():
             with given.store.read() as conn:
-                found = rows.read(conn, after=after, limit=PAGE, system=filters.system, target=filters.target, verb=filters.verb)
+                found = rows.read(conn, after=after, limit=PAGE, **asdict(filters))
             for record in found:
                 after = record.seq
                 yield sse.event("record", json.dumps(nouns.record(record)), id_=record.seq)

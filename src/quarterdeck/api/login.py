@@ -2,32 +2,63 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-from fastapi.responses import RedirectResponse
+from typing import Annotated, Final
 
-from quarterdeck.api.access import COOKIE
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import RedirectResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from quarterdeck.api.roles import needs, open_to_anyone
 from quarterdeck.api.services import Caller, Given
+from quarterdeck.api.tokens import PLACE, Role
 from quarterdeck.errors import Forbidden
+from quarterdeck.model.grant import Grant
 from quarterdeck.store import tokens
 
 router = APIRouter()
-LINK_LIVES = 900.0
-SESSION_LIVES = 12 * 3600.0
+LINK_LIVES: Final = 900.0
+SESSION_LIVES: Final = 12 * 3600.0
 
 
-@router.post("/v1/login")
-async def link(given: Given, caller: Caller) -> dict[str, str]:
-    """A one-time link; it ends after 15 minutes."""
-    if caller.via != "socket":
-        raise Forbidden("login links are made through the unix socket", hint="run qd open on the machine of the control plane")
-    _, code = await given.store.write(lambda tx: tokens.create(tx, "admin", LINK_LIVES, "login link", once=True, actor=caller))
+class LinkBody(BaseModel):
+    """What the browser may do then; `cluster` as for a token."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    role: Role = "admin"
+    cluster: str | None = Field(default=None, pattern=PLACE, max_length=130)
+
+
+@router.post("/v1/login", **needs("admin", local=True))
+async def link(given: Given, caller: Caller, body: LinkBody | None = None) -> dict[str, str]:
+    """A one-time link; it ends after 15 minutes, the session it begins after 12 hours."""
+    wanted = body or LinkBody()
+    grant = Grant.at(wanted.role, wanted.cluster or "")
+    _, code = await given.store.write(lambda tx: tokens.create(tx, grant, LINK_LIVES, "login link", once=True, actor=caller))
     return {"url": f"{given.url}/login?code={code}"}
 
 
-@router.get("/login")
-async def login(given: Given, code: str) -> RedirectResponse:
+@router.post("/logout", status_code=303, response_class=RedirectResponse, **needs("viewer", scope="cluster", form=True))
+async def logout(given: Given, request: Request, caller: Caller) -> RedirectResponse:
+    """End the session of the cookie, and its event streams; what is no session of a browser is left alone."""
+    if request.scope["session"]:
+        await given.store.write(lambda tx: tokens.revoke(tx, caller.name.removeprefix("token:"), caller, "logged out"))
+    response = RedirectResponse("/", status_code=303)
+    response.delete_cookie(request.scope["cookie"], path="/")
+    return response
+
+
+@router.get("/login", status_code=303, response_class=RedirectResponse, **open_to_anyone())
+async def login(given: Given, request: Request, code: Annotated[str, Query(max_length=200)]) -> RedirectResponse:
     """Trade a one-time code for a session cookie."""
+    try:
+        with given.store.read() as conn:
+            tokens.check_code(conn, code, given.clock.now())
+    except Forbidden:
+        request.scope["failed"]()
+        raise
     _, secret = await given.store.write(lambda tx: tokens.redeem(tx, code, SESSION_LIVES))
     response = RedirectResponse("/", status_code=303)
-    response.set_cookie(COOKIE, secret, max_age=int(SESSION_LIVES), httponly=True, samesite="strict", path="/")
+    secure = given.url.startswith("https:")
+    name, lives = request.scope["cookie"], int(SESSION_LIVES)
+    response.set_cookie(name, secret, max_age=lives, httponly=True, secure=secure, samesite="strict", path="/")
     return response

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -16,6 +15,7 @@ from fastapi.responses import StreamingResponse
 
 from quarterdeck.api import sse
 from quarterdeck.api.nouns import absent
+from quarterdeck.api.roles import needs
 from quarterdeck.api.services import Given, Services
 from quarterdeck.deploy import nouns
 
@@ -39,7 +39,7 @@ class Line:
         return sse.event("line", json.dumps({"replica": self.replica, "at": self.at, "stream": self.stream, "text": self.text}))
 
 
-@router.get("")
+@router.get("", response_class=sse.EventStream, **needs("viewer", scope="cluster"))
 async def logs(  # noqa: PLR0917 one parameter a filter
     given: Given,
     system: str | None = None,
@@ -54,7 +54,8 @@ async def logs(  # noqa: PLR0917 one parameter a filter
     A target that was removed is answered as long as its files are kept.
     """
     name = given.fleet.one(system)
-    wanted = (target or "").rpartition(":")[2]
+    wanted = (target or "").rpartition(":")[2] or given.grant.cluster or ""
+    given.grant.require(name, wanted)
     if wanted and not _files(given.home.logs / name, wanted):
         look = await given.fleet.look(name)
         if nouns.explain(look, wanted) is None:
@@ -65,8 +66,8 @@ async def logs(  # noqa: PLR0917 one parameter a filter
 
 
 async def _born(given: Services, system: str) -> dict[str, float]:
-    world = await given.fleet.engine.observe(system)
-    return {r.name: r.started for w in world.workloads for r in w.replicas if r.pid is not None}
+    seen = await given.fleet.workloads(system)
+    return {r.name: r.started for w in seen for r in w.replicas if r.pid is not None}
 
 
 async def _lines(
@@ -79,7 +80,7 @@ async def _lines(
     for line in kept[-tail:] if tail else []:
         yield line.event()
     while follow and not given.stopping.is_set():
-        await asyncio.sleep(POLL)
+        await sse.pause(POLL, given.stopping)
         for path in _files(folder, target):
             for line in _new(path, _name(folder, path), files):
                 yield line.event()
@@ -87,6 +88,7 @@ async def _lines(
 
 
 def _files(folder: Path, target: str) -> list[Path]:
+    """Of the whole system without a target; names are compared, never made into a path."""
     found = sorted(folder.glob("*/*.log"))
     return [p for p in found if _meant(_name(folder, p), target)]
 

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import difflib
 import os
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter
 
+from quarterdeck.api.roles import needs
 from quarterdeck.api.services import Given
 from quarterdeck.clock import iso
-from quarterdeck.deploy import nouns, status
+from quarterdeck.deploy import details, nouns, status
 from quarterdeck.deploy.reconcile import Look
-from quarterdeck.errors import NotFound
+from quarterdeck.deploy.stopped import in_words, stop_of
+from quarterdeck.errors import NotFound, Transient
+from quarterdeck.model.desired import Workload
+from quarterdeck.model.records import Change
+from quarterdeck.model.world import Verb, WorkloadSeen
 from quarterdeck.store import changes as change_rows
 from quarterdeck.store import journal as journal_rows
+from quarterdeck.store import overview
 from quarterdeck.store import revisions as revision_rows
 from quarterdeck.version import VERSION
+from quarterdeck.work import backlog
 
 router = APIRouter(prefix="/v1")
 Json = dict[str, Any]
@@ -36,7 +44,7 @@ def absent(look: Look, target: str) -> NotFound:
     )
 
 
-@router.get("/version")
+@router.get("/version", **needs("viewer", scope="cluster"))
 async def version(given: Given) -> Json:
     """Who answers."""
     return {
@@ -51,49 +59,92 @@ async def version(given: Given) -> Json:
     }
 
 
-@router.get("/systems")
+@router.get("/systems", **needs("viewer", scope="cluster"))
 async def systems(given: Given) -> Json:
     """Every system, with its state in a sentence."""
     items = []
     for name in given.fleet.names():
         look = await given.fleet.look(name)
-        full = status.status(look, given.clock.now(), engine=given.fleet.engine.name, weakenings=())
-        items.append({"name": name, **{k: full[k] for k in ("ready", "sentence", "revision", "agents", "capacity")}})
+        stops = given.fleet.stops(name)
+        full = status.status(look, given.clock.now(), engine=given.fleet.engine.name, weakenings=(), stops=stops)
+        items.append({"name": name, **{k: full[k] for k in ("ready", "stopped", "sentence", "revision", "agents", "capacity")}})
     return listed(items)
 
 
-@router.get("/clusters")
+@router.get("/clusters", **needs("viewer", scope="cluster"))
 async def clusters(given: Given, system: str | None = None) -> Json:
     """Clusters with quota, endpoints, health and capacity."""
     return listed(nouns.clusters(await given.fleet.look(given.fleet.one(system)), given.url))
 
 
-@router.get("/agents")
+@router.get("/agents", **needs("viewer", scope="cluster"))
 async def agents(given: Given, system: str | None = None) -> Json:
     """Agent roles."""
     return listed(nouns.agents(await given.fleet.look(given.fleet.one(system))))
 
 
-@router.get("/replicas")
+@router.get("/replicas", **needs("viewer", scope="cluster"))
 async def replicas(given: Given, system: str | None = None) -> Json:
     """Running copies, observed now; not a last known state: without the engine the answer is 503."""
-    return listed(status.replicas(await given.fleet.engine.workloads(given.fleet.one(system))))
+    return listed(status.replicas(await given.fleet.workloads(given.fleet.one(system))))
 
 
-@router.get("/links")
+@router.get("/links", **needs("viewer", scope="cluster"))
 async def links(given: Given, system: str | None = None) -> Json:
-    """Permitted paths."""
-    return listed(nouns.links(await given.fleet.look(given.fleet.one(system))))
+    """Permitted paths, and what goes over them now; null where that cannot be seen."""
+    name = given.fleet.one(system)
+    look = await given.fleet.look(name)
+    try:
+        seen: tuple[WorkloadSeen, ...] | None = await given.fleet.workloads(name)
+    except Transient:  # without the engine the paths are known all the same
+        seen = None
+    return listed(nouns.links(look, seen))
 
 
-@router.get("/changes")
+@router.get("/replicas/{cluster}/{replica}", **needs("viewer", scope="cluster"))
+async def replica(cluster: str, replica: str, given: Given, system: str | None = None) -> Json:
+    """One replica: what it uses and does, a sample for each of the last ten minutes' seconds, and its states by the journal."""
+    system, name = given.fleet.one(system), f"{cluster}/{replica}"
+    given.grant.require(system, name)
+    found = details.youngest(await given.fleet.workloads(system), name)
+    if found is None:
+        raise absent(await given.fleet.look(system), name)
+    samples = await given.fleet.engine.samples(system, name)
+    with given.store.read() as conn:
+        told = journal_rows.read(conn, system=system, target=name, verb=details.HISTORY, limit=100, newest_first=True)
+    return details.replica(found, samples, told)
+
+
+@router.get("/agents/{cluster}/{agent}", **needs("viewer", scope="cluster"))
+async def agent(cluster: str, agent: str, given: Given, system: str | None = None) -> Json:
+    """One agent: what set its numbers, its verbs with the JSON Schema of what each takes, what waits in its stream, its replicas."""
+    system, name = given.fleet.one(system), f"{cluster}/{agent}"
+    given.grant.require(system, name)
+    look = await given.fleet.look(system)
+    world, verbs = await given.fleet.engine.observe(system), await _verbs(given, system, name)
+    found = details.agent(look, name, world, verbs)
+    if found is None:
+        raise absent(look, name)
+    return found
+
+
+async def _verbs(given: Given, system: str, name: str) -> tuple[Verb, ...] | str:
+    """Why they are not known, when no replica tells them: the rest of an agent can be shown without."""
+    try:
+        return await given.fleet.engine.verbs(system, name)
+    except (NotFound, Transient) as error:
+        return error.message
+
+
+@router.get("/changes", **needs("viewer", scope="cluster"))
 async def changes(given: Given, system: str | None = None) -> Json:
     """Changes, live and ended, newest first."""
+    name = given.grant.system_asked(system)
     with given.store.read() as conn:
-        return listed([nouns.change(c) for c in change_rows.list_(conn, system)])
+        return listed([nouns.change(c) for c in change_rows.list_(conn, name, cluster=given.grant.cluster)])
 
 
-@router.get("/conditions")
+@router.get("/conditions", **needs("viewer", scope="cluster"))
 async def conditions(given: Given, system: str | None = None) -> Json:
     """What was looked at, with evidence and age."""
     look = await given.fleet.look(given.fleet.one(system))
@@ -101,7 +152,7 @@ async def conditions(given: Given, system: str | None = None) -> Json:
     return listed([nouns.condition(c, now) for c in look.conditions.values()])
 
 
-@router.get("/revisions")
+@router.get("/revisions", **needs("viewer"))
 async def revisions(given: Given, system: str | None = None) -> Json:
     """Revisions that are kept, newest first."""
     name = given.fleet.one(system)
@@ -111,20 +162,77 @@ async def revisions(given: Given, system: str | None = None) -> Json:
     return listed([nouns.revision(r, current=now is not None and r.number == now.number) for r in kept])
 
 
-@router.get("/explain")
+@router.get("/revisions/{number}", **needs("viewer"))
+async def revision(number: int, given: Given, system: str | None = None) -> Json:
+    """One revision: its spec as it was handed in, and what it changed against the kept one before it."""
+    name = given.fleet.one(system)
+    found = given.fleet.compared(name, number)
+    with given.store.read() as conn:
+        now = revision_rows.current(conn, name)
+    return {
+        "apiVersion": status.API,
+        "kind": "Revision",
+        **nouns.revision(found.revision, current=now is not None and number == now.number),
+        "spec": found.revision.spec,
+        "before": found.before.number if found.before else None,
+        "differences": [asdict(d) for d in found.differences],
+    }
+
+
+@router.get("/explain", **needs("viewer", scope="cluster"))
 async def explain(given: Given, target: str, system: str | None = None) -> Json:
     """Why a thing is as it is."""
     name, _, rest = target.rpartition(":")
     look = await given.fleet.look(given.fleet.one(name or system))
-    found = nouns.explain(look, rest)
+    given.grant.require(look.desired.system, rest)
+    found = nouns.explain(look, rest) or (nouns.explain_all(look) if rest in ("", look.desired.system) else None)
     if found is None:
         raise absent(look, rest)
+    rest = "" if found["target"] == f"{look.desired.system}:" else rest
+    stop = _stop_of(look, rest, given.fleet.stops(look.desired.system))
     with given.store.read() as conn:
+        work = backlog.backlog(conn, _scope(look, rest, given.grant.cluster))
         live = change_rows.live(conn, look.desired.system, given.clock.now())
-        told = [
-            r
-            for r in journal_rows.read(conn, system=look.desired.system, limit=500, newest_first=True)
-            if r.target == rest or r.target.startswith((f"{rest}-", f"{rest}/"))
-        ]
-    mine = [nouns.change(c) for c in live if c.target.rpartition(":")[2].startswith(rest) or rest.startswith(c.target.rpartition(":")[2])]
-    return {**found, "changes": mine, "journal": [nouns.record(r) for r in told[:10]]}
+        newest = journal_rows.read(conn, system=look.desired.system, cluster=given.grant.cluster, limit=500, newest_first=True)
+    told = [r for r in newest if _inside(r.target, rest)]
+    changed = [(c, c.target.rpartition(":")[2]) for c in live]
+    mine = [nouns.change(c) for c, target in changed if _inside(target, rest) or _inside(rest, target)]
+    return {
+        **found,
+        "sentence": in_words(stop) if stop else found["sentence"],
+        "stopped": stop,
+        "work": work,
+        "changes": mine,
+        "journal": [nouns.record(r) for r in told[:10]],
+        "next": [*([stop["command"]] if stop else []), *backlog.commands(work, rest)],
+    }
+
+
+def _stop_of(look: Look, place: str, stops: list[Change]) -> Json | None:
+    """The stop of a place, when nothing of it may run."""
+    workload = _workload(look, place)
+    return stop_of([workload] if workload else [w for w in look.desired.workloads if place in ("", w.cluster)], stops)
+
+
+def _workload(look: Look, place: str) -> Workload | None:
+    """Of an agent, or of a replica its agent's."""
+    return look.desired.workload(place) or look.desired.workload(place.rpartition("-")[0])
+
+
+def _scope(look: Look, place: str, cluster: str | None) -> overview.Scope:
+    """The work of a place; a replica's is its agent's."""
+    workload = _workload(look, place)
+    return overview.Scope(look.desired.system, place.partition("/")[0] or cluster, workload.agent if workload else None)
+
+
+def _inside(target: str, place: str) -> bool:
+    """Whether a target is a cluster, agent or replica, or something in it: by whole names, `one` is not the beginning of `one-more`.
+
+    An empty place is all of a system.
+    """
+    if not place or target == place or target.startswith(f"{place}->"):
+        return True
+    if "/" not in place:
+        return target.startswith(f"{place}/")
+    agent, _, n = target.rpartition("-")
+    return agent == place and n.isdecimal()

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from quarterdeck.api.roles import needs
 from quarterdeck.api.services import Given
 from quarterdeck.errors import UserError
 
@@ -24,10 +25,11 @@ class AskBody(BaseModel):
     timeout: float = Field(default=10.0, gt=0, le=600)
 
 
-@router.post("/ask")
+@router.post("/ask", **needs("operator", scope="cluster"))
 async def ask(body: AskBody, given: Given) -> dict[str, Any]:
     """One question over the bus, in the control plane's own name; at most once."""
     system = given.fleet.one(body.system)
+    given.grant.require(system, body.target)
     desired = given.fleet.desired(system)
     agents = {w.name for w in desired.workloads} if desired else set()
     if body.target not in agents and body.target.rpartition("-")[0] not in agents:

@@ -1,27 +1,39 @@
 """The real doors over the real fleet and store, with the engine in memory: everything but processes."""
 
 import asyncio
+import json
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
 from quarterdeck.api.access import Guard
-from quarterdeck.api.server import build
+from quarterdeck.api.door import Door, Place
+from quarterdeck.api.exchange import Streams
+from quarterdeck.api.limits import Backoff, Rates
 from quarterdeck.api.services import Services
+from quarterdeck.api.sessions import Sessions
+from quarterdeck.app import application
 from quarterdeck.clock import VirtualClock
+from quarterdeck.deploy.allowances import Allowances
 from quarterdeck.deploy.composer import Composer
 from quarterdeck.deploy.fleet import Fleet
 from quarterdeck.deploy.plan import structural
+from quarterdeck.deploy.reach import Reach
 from quarterdeck.deploy.reconcile import Reconciler
+from quarterdeck.deploy.stops import Stops
 from quarterdeck.deploy.witness import EventWitness
-from quarterdeck.engines.memory import MemoryEngine
-from quarterdeck.errors import QuarterdeckError
+from quarterdeck.engines.memory import MemoryEngine, MemoryStopper
 from quarterdeck.model.home import Home
-from quarterdeck.store import journal, tokens
+from quarterdeck.store import journal
+from quarterdeck.store.blobs import Blobs
+from quarterdeck.store.fairness import Fairness
 from quarterdeck.store.store import Store
+from quarterdeck.work.desk import Work
 
 SPEC = """\
 apiVersion: quarterdeck.dev/v1alpha1
@@ -54,7 +66,12 @@ class AbsentableEngine(MemoryEngine):
 @dataclass
 class Answer:
     status: int
-    json: dict
+    text: str
+    headers: dict
+
+    @property
+    def json(self):
+        return json.loads(self.text)
 
 
 @dataclass
@@ -67,6 +84,8 @@ class Control:
     engine: AbsentableEngine
     fleet: Fleet
     guard: Guard
+    sessions: Sessions
+    stopping: asyncio.Event
     spec: str = SPEC
     headers: dict = field(default_factory=lambda: {"host": f"127.0.0.1:{PORT}"})
 
@@ -76,6 +95,9 @@ class Control:
 
     def post(self, path, body=None, **headers):
         return self._ask("POST", path, (f"uid:{os.getuid()}", 1), json=body, headers=headers)
+
+    def post_form(self, path, fields):
+        return self._ask("POST", path, (f"uid:{os.getuid()}", 1), data=fields)
 
     def get(self, path, client=None, **headers):
         return self._ask("GET", path, client or (f"uid:{os.getuid()}", 1), headers=headers)
@@ -94,7 +116,11 @@ class Control:
                 return await session.request(method, path, **options)
 
         answer = asyncio.run(ask())
-        return Answer(answer.status_code, answer.json())
+        return Answer(answer.status_code, answer.text, answer.headers)
+
+    @staticmethod
+    def run(work):
+        return asyncio.run(work)
 
     def converge(self):
         """As the loop would, without its proofs."""
@@ -116,27 +142,46 @@ class Control:
             return journal.head(conn).seq
 
 
-def _token_role(store, clock):
-    def role(secret):
-        try:
-            with store.read() as conn:
-                found = tokens.check(conn, secret, clock.now())
-        except QuarterdeckError:
-            return None
-        return found.id, found.role
+async def answers_itself(system, target, verb, payload, seconds):
+    """In place of the bus: an agent that gives back what it was asked."""
+    return SimpleNamespace(value=payload, replica=f"{target}-0", ms=1.0)
 
-    return role
+
+async def nothing_left(within):
+    """In place of the node, of which there is none to stop."""
+    return {"left": {}}
+
+
+@contextmanager
+def opened(tmp_path, spec):
+    clock, home, folder = VirtualClock(), Home(tmp_path / "home"), tmp_path / "project"
+    folder.mkdir()
+    (folder / "agents.py").write_text(CODE)
+    store, engine, stopping = Store.open(home, clock), AbsentableEngine(clock), asyncio.Event()
+    reconciler = Reconciler(store, engine, Composer(store, clock), {}, clock, EventWitness(store))
+    fleet = Fleet(home, store, engine, reconciler, clock)
+    door, sessions = Door(Place(), PORT), Sessions(store, clock, Streams())
+    reach, allowances = Reach(reconciler.looks, reconciler.compose), Allowances(reconciler.looks, reconciler.compose)
+    blobs = Blobs(home.blobs)
+    blobs.open()
+    work = Work(store, clock, Fairness(), reach, lambda _: None, allowances=allowances, use=blobs.use)  # no ledger: nobody works here
+    stops = Stops(store, clock, MemoryStopper(engine), work.turn, reconciler.wake)
+    services = Services(home, store, fleet, clock, door.url, clock.now(), stopping, answers_itself, nothing_left, work, stops, blobs)
+    limits = (Rates(clock), Backoff(clock))
+    guard = Guard(application(services), os.getuid(), door, sessions.known, lambda pid: pid == 666, *limits, sessions.streams)
+    try:
+        yield Control(home, folder, store, engine, fleet, guard, sessions, stopping, spec)
+    finally:
+        store.close()
+
+
+@pytest.fixture(scope="session")
+def make_control(tmp_path_factory):
+    """Several, with specs of their own where they need them."""
+    return lambda spec=SPEC: opened(tmp_path_factory.mktemp("control"), spec)
 
 
 @pytest.fixture
 def control(tmp_path):
-    clock, home, folder = VirtualClock(), Home(tmp_path / "home"), tmp_path / "project"
-    folder.mkdir()
-    (folder / "agents.py").write_text(CODE)
-    store, engine = Store.open(home, clock), AbsentableEngine(clock)
-    reconciler = Reconciler(store, engine, Composer(store, clock), {}, clock, EventWitness(store))
-    fleet = Fleet(home, store, engine, reconciler, clock)
-    services = Services(home, store, fleet, clock, f"http://127.0.0.1:{PORT}", clock.now(), asyncio.Event(), None, None)
-    guard = Guard(build(services), os.getuid(), PORT, _token_role(store, clock), lambda pid: pid == 666)
-    yield Control(home, folder, store, engine, fleet, guard)
-    store.close()
+    with opened(tmp_path, SPEC) as control:
+        yield control

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from quarterdeck.model.grant import EVERYTHING
 from quarterdeck.store import tokens
 
 
@@ -25,7 +26,7 @@ def test_every_stranger_is_told_the_way_in(control):
 
 
 def test_specs_and_login_links_come_through_the_socket_only(control):
-    _, secret = control.store.write_sync(lambda tx: tokens.create(tx, "admin", 60.0, "test"))
+    _, secret = control.store.write_sync(lambda tx: tokens.create(tx, EVERYTHING, 60.0, "test"))
     bearer = {"authorization": f"Bearer {secret}"}
     assert "on the machine" in told(control.stranger("POST", "/v1/apply", json=control.body, headers=bearer))[1]
     assert "on the machine" in told(control.stranger("POST", "/v1/login", headers=bearer))[1]
@@ -77,3 +78,29 @@ def test_a_change_that_is_ended_by_two_at_once_harms_neither(control):
     asyncio.run(both())
     ended = {c["id"]: c["state"] for c in control.get("/v1/changes").json["items"]}
     assert ended[number] == "expired"
+
+
+def test_every_answer_is_hardened_against_what_browsers_make_of_it(control):
+    answers = [
+        control.get("/healthz"),
+        control.get("/v1/systems"),
+        control.get("/nothing"),
+        control.stranger("GET", "/v1/systems"),
+        control.get("/"),
+    ]
+    for answer in answers:
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cache-control"] == "no-store"
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "unsafe" not in answer.headers["content-security-policy"]
+        assert "access-control-allow-origin" not in answer.headers
+    assert len(answers[0].headers.get_list("content-security-policy")) == 1
+
+
+def test_somebody_who_opens_a_page_without_being_logged_in_reads_a_sentence(control):
+    answer = control.stranger("GET", "/", headers={"accept": "text/html,*/*"})
+    assert (answer.status, "text/html" in answer.headers["content-type"]) == (403, True)
+    assert "qd open prints a link that logs a browser in" in answer.text
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    hostile = control.stranger("GET", "/", headers={"accept": "text/html", "host": "<script>x</script>:7410"})
+    assert (hostile.status, "<script>" in hostile.text, "&lt;script&gt;" in hostile.text) == (403, False, True)

@@ -1,0 +1,91 @@
+"""Tokens: made, listed and revoked by an administrator. The secret is in the answer to making one, and nowhere else ever."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, ConfigDict, Field
+
+from quarterdeck.api.nouns import listed
+from quarterdeck.api.roles import needs
+from quarterdeck.api.services import Caller, Given, Services
+from quarterdeck.clock import iso
+from quarterdeck.deploy import status
+from quarterdeck.model.grant import Grant
+from quarterdeck.store import tokens as rows
+
+router = APIRouter(prefix="/v1/tokens")
+YEAR: Final = 365 * 86_400.0
+MONTH: Final = 30 * 86_400.0
+PLACE: Final = r"^([a-z0-9]([a-z0-9_-]*[a-z0-9])?/)?[a-z0-9]([a-z0-9_-]*[a-z0-9])?$"
+"""`cluster` or `system/cluster`; never a pattern that would mean more than one."""
+Role = Literal["viewer", "operator", "deployer", "admin"]
+Json = dict[str, Any]
+
+
+class TokenBody(BaseModel):
+    """`cluster` binds it to a cluster (`cluster` or `system/cluster`); `ttl` is seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    role: Role
+    cluster: str | None = Field(default=None, pattern=PLACE, max_length=130)
+    ttl: float = Field(default=MONTH, ge=1, le=YEAR)
+    note: str = Field(default="", max_length=200)
+
+    def grant(self) -> Grant:
+        """What it will allow."""
+        return Grant.at(self.role, self.cluster or "")
+
+
+@router.post("", **needs("admin"))
+async def create(body: TokenBody, given: Given, caller: Caller) -> Json:
+    """Make a token; its secret is shown here and never again."""
+    grant = body.grant()
+    id_, secret = await given.store.write(lambda tx: rows.create(tx, grant, body.ttl, body.note, actor=caller))
+    made = next(_document(t) for t in _alive(given) if t.id == id_)
+    return {"apiVersion": status.API, "kind": "Token", **made, "token": secret, "warnings": _warnings(given, grant)}
+
+
+@router.get("", **needs("admin"))
+async def list_(given: Given) -> Json:
+    """Tokens that work, newest first; login links and sessions among them. `used` is the minute of the last use."""
+    return listed([_document(t) for t in _alive(given)])
+
+
+@router.delete("/{token}", **needs("admin"))
+async def revoke(
+    token: Annotated[str, Path(pattern=r"^[0-9a-f]{1,64}$")],
+    given: Given,
+    caller: Caller,
+    reason: str = "",
+) -> Json:
+    """From now on it is refused, and the event streams it has open end."""
+    await given.store.write(lambda tx: rows.revoke(tx, token, caller, reason))
+    return {"apiVersion": status.API, "kind": "Token", "id": token, "state": "revoked"}
+
+
+def _alive(given: Services) -> list[rows.Token]:
+    with given.store.read() as conn:
+        return rows.list_(conn, given.clock.now())
+
+
+def _document(token: rows.Token) -> Json:
+    return {
+        "name": token.id,
+        "id": token.id,
+        "role": token.grant.role,
+        "cluster": token.grant.place or None,
+        "note": token.note,
+        "once": token.once,
+        "created": iso(token.created),
+        "expires": iso(token.expires),
+        "used": iso(token.used) if token.used is not None else None,
+    }
+
+
+def _warnings(given: Services, grant: Grant) -> list[str]:
+    """A token for a cluster that nobody has is legal, and most often a typing mistake."""
+    systems = [name for name in given.fleet.names() if grant.knows(name)]
+    here = [d for d in map(given.fleet.desired, systems) if d and any(n.cluster == grant.cluster for n in d.namespaces)]
+    return [f"no system has a cluster {grant.place} now"] if grant.bound and not here else []

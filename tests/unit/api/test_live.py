@@ -1,0 +1,79 @@
+"""The stream behind the pages: that the journal grew, and to which tasks something happened, of those the reader may see."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from quarterdeck.api import sse
+from quarterdeck.model.grant import EVERYTHING, Grant
+from quarterdeck.web import live
+from quarterdeck.work.desk import MOST_FOLLOWED
+
+SPEC = """\
+apiVersion: quarterdeck.dev/v1alpha1
+kind: System
+metadata: {name: pair}
+spec:
+  clusters:
+    one:
+      agents:
+        reader: {run: "agents:reader"}
+    two:
+      agents:
+        reader: {run: "agents:reader"}
+"""
+
+
+@pytest.fixture
+def control(make_control, monkeypatch):
+    monkeypatch.setattr(live, "APART", 0.0)
+    monkeypatch.setattr(sse, "KEEP_ALIVE", 0.05)
+    with make_control(SPEC) as control:
+        control.up()
+        yield control
+
+
+def heard(control, grant, *stirred):
+    """What a reader hears after the first news, of each set of tasks that something happened to."""
+    services = replace(control.guard.app.state.services, grant=grant)
+
+    async def listen():
+        stream, found = live._news(services, None), []
+        assert (await anext(stream)).split("\n")[1] == "event: news"
+        for tasks in stirred:
+            services.work.stir(frozenset(tasks))
+            found.append(await anext(stream))
+        await stream.aclose()
+        return found
+
+    return control.run(listen())
+
+
+def give(control, cluster):
+    return control.post("/v1/tasks", {"target": f"{cluster}/reader", "payload": 1}).json["id"]
+
+
+def roots(event):
+    head, _, data = event.strip().partition("\n")
+    assert head == "event: work"
+    return json.loads(data.removeprefix("data: "))
+
+
+def test_it_tells_the_roots_of_tasks_that_something_happened_to(control):
+    ids = [give(control, "one"), give(control, "two")]
+    (told,) = heard(control, EVERYTHING, ids)
+    assert roots(told) == sorted(ids)
+
+
+def test_a_cluster_reader_hears_of_its_own_tasks_alone(control):
+    mine, other = give(control, "one"), give(control, "two")
+    grant = Grant.at("viewer", "pair/one")
+    quiet, told = heard(control, grant, [other], [mine, other])
+    assert quiet == sse.COMMENT
+    assert roots(told) == [mine]
+
+
+def test_of_very_many_none_is_named(control):
+    (told,) = heard(control, Grant.at("viewer", "pair/one"), [str(n) for n in range(MOST_FOLLOWED + 1)])
+    assert roots(told) == []
