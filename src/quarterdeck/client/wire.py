@@ -1,4 +1,4 @@
-"""The API client: HTTP over the control plane's unix socket, standard library only. Refusals come back as the errors of `errors.py`."""
+"""The API client: HTTP through the control plane's unix socket or to its URL. Refusals come back as the errors of `errors.py`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import socket
+import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from quarterdeck import errors
+from quarterdeck.client.doors import Place, Remote, UnixConnection
 from quarterdeck.clock import Clock
 from quarterdeck.errors import QuarterdeckError, SpecError, Transient
 from quarterdeck.model.home import Home
@@ -32,6 +34,10 @@ _SILENCE: Final = 60.0
 _LONGEST_LINE: Final = 16 << 20
 
 
+class Unreached(Transient):
+    """Nobody was there: the request never left."""
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One server-sent event (WHATWG HTML, section 9.2): its id, its name, its data as JSON."""
@@ -43,7 +49,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request; query values that are None are left out, `last` is the id of the last event seen."""
+    """One request; query values that are None are left out, a list is given several times, `last` is the id of the last event seen.
+
+    `raw` is a body that is sent as it is.
+    """
 
     method: str
     path: str
@@ -51,6 +60,7 @@ class Request:
     body: Document | None = None
     accept: str = "application/json"
     last: str = ""
+    raw: bytes | None = None
 
     @property
     def name(self) -> str:
@@ -60,55 +70,43 @@ class Request:
     @property
     def target(self) -> str:
         """Path and query."""
-        kept = {key: _text(value) for key, value in self.query.items() if value is not None}
+        given = ((key, value if isinstance(value, list) else [value]) for key, value in self.query.items() if value is not None)
+        kept = [(key, _text(one)) for key, many in given for one in many]
         return f"{self.path}?{urlencode(kept)}" if kept else self.path
 
     @property
-    def content(self) -> str | None:
-        """The body as JSON."""
-        return None if self.body is None else json.dumps(self.body)
+    def content(self) -> bytes | None:
+        """The body, as JSON unless it is raw."""
+        return self.raw if self.body is None else json.dumps(self.body).encode()
 
     @property
     def headers(self) -> dict[str, str]:
         """The request's headers."""
         typed = {"Content-Type": "application/json"} if self.body is not None else {}
+        typed = {"Content-Type": "application/octet-stream"} if self.raw is not None else typed
         resumed = {"Last-Event-ID": self.last} if self.last else {}
         return {"Accept": self.accept, "Connection": "close", **typed, **resumed}
 
 
-class Connection(http.client.HTTPConnection):
-    """HTTP over a unix socket."""
-
-    def __init__(self, path: Path, timeout: float | None) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self.path = path
-
-    def connect(self) -> None:
-        """Connect; raises OSError when nobody listens."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self.path))
-
-
 @dataclass(frozen=True, slots=True)
-class Client:
-    """The control plane of one home. Every call raises Transient when nobody answers, else the error the answer carries."""
+class Wire:
+    """The control plane of one home or URL. Every call raises Transient when nobody answers, else the error the answer carries."""
 
-    home: Home
+    place: Place
     clock: Clock
     absence: float = _ABSENCE
 
     def get(self, path: str, query: Query = NOTHING, *, timeout: float = _PATIENCE) -> Any:
         """GET a JSON document; query values that are None are left out."""
-        return self._call(Request("GET", path, query), timeout)
+        return self.call(Request("GET", path, query), timeout)
 
     def post(self, path: str, body: Document | None = None, *, timeout: float = _PATIENCE) -> Any:
         """POST a JSON document; fields that are None are left out."""
-        return self._call(Request("POST", path, body={key: value for key, value in (body or {}).items() if value is not None}), timeout)
+        return self.call(Request("POST", path, body={key: value for key, value in (body or {}).items() if value is not None}), timeout)
 
     def delete(self, path: str, query: Query = NOTHING, *, timeout: float = _PATIENCE) -> Any:
         """DELETE a thing."""
-        return self._call(Request("DELETE", path, query), timeout)
+        return self.call(Request("DELETE", path, query), timeout)
 
     def lines(self, path: str, query: Query = NOTHING) -> Iterator[str]:
         """GET a text document line by line, e.g. an export."""
@@ -124,12 +122,13 @@ class Client:
     def answers(self) -> Document | None:
         """The version document when a control plane answers now, else None."""
         try:
-            found: Document = Client(self.home, self.clock, absence=0).get("/v1/version", timeout=5)
+            found: Document = Wire(self.place, self.clock, absence=0).get("/v1/version", timeout=5)
         except Transient:
             return None
         return found
 
-    def _call(self, request: Request, timeout: float) -> Any:
+    def call(self, request: Request, timeout: float = _PATIENCE) -> Any:
+        """Ask, and give the answer as JSON."""
         with self._answer(request, timeout) as answer:
             text = answer.read()
         try:
@@ -137,14 +136,20 @@ class Client:
         except ValueError as error:
             raise Transient(f"{request.name}: the answer is not JSON", hint="qd version tells what answers there") from error
 
+    def stays_down(self) -> bool:
+        """Whether the fleet was ordered down, as far as this machine can know."""
+        return isinstance(self.place, Home) and ordered_down(self.place)
+
     @contextmanager
     def _answer(self, request: Request, timeout: float) -> Iterator[http.client.HTTPResponse]:
+        remote = self.place if isinstance(self.place, Remote) else None
+        headers = {**request.headers, **remote.headers} if remote else request.headers
         connection = self._connect(timeout)
         try:
-            connection.request(request.method, request.target, request.content, request.headers)
+            connection.request(request.method, (remote.prefix if remote else "") + request.target, request.content, headers)
             answer = connection.getresponse()
             if answer.status >= HTTPStatus.BAD_REQUEST:
-                raise refusal(answer.read(), answer.status)
+                raise refusal(answer.read(), answer.status, answer.getheader("Retry-After"))
             yield answer
         except TimeoutError as error:
             raise Transient(f"no answer to {request.name} within {timeout:g} s: the outcome is unknown", hint="qd status") from error
@@ -153,24 +158,34 @@ class Client:
         finally:
             connection.close()
 
-    def _connect(self, timeout: float) -> Connection:
+    def _connect(self, timeout: float) -> http.client.HTTPConnection:
         limit = self.clock.monotonic() + self.absence
         while True:
-            connection = Connection(self.home.api_socket, timeout)
+            connection = UnixConnection(self.place.api_socket, timeout) if isinstance(self.place, Home) else self.place.connection(timeout)
             try:
                 connection.connect()
             except OSError as error:
                 connection.close()
+                if isinstance(self.place, Remote):
+                    raise unreachable(self.place, error) from error
                 if isinstance(error, PermissionError):
                     raise errors.Forbidden(
-                        f"{self.home.api_socket} belongs to another user", hint="run qd as the user who ran qd up"
+                        f"{self.place.api_socket} belongs to another user", hint="run qd as the user who ran qd up"
                     ) from error
-                if self.clock.monotonic() < limit and comes_back(self.home):
+                if self.clock.monotonic() < limit and comes_back(self.place):
                     time.sleep(0.05)
                     continue
-                message = f"no control plane answers for {self.home.root}"
-                raise Transient(message, hint="start one with qd up", where=str(self.home.api_socket)) from error
+                message = f"no control plane answers for {self.place.root}"
+                raise Unreached(message, hint="start one with qd up", where=str(self.place.api_socket)) from error
             return connection
+
+
+def unreachable(remote: Remote, error: OSError) -> QuarterdeckError:
+    """Why a control plane elsewhere cannot be talked to."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        hint = "name the authority that signed it: qd context add NAME --url … --ca FILE"
+        return errors.Forbidden(f"the certificate of {remote} is not trusted: {error.verify_message}", hint=hint)
+    return Unreached(f"no control plane answers at {remote}: {error.strerror or error}", hint="is it up, and can it be reached from here?")
 
 
 def comes_back(home: Home) -> bool:
@@ -194,8 +209,8 @@ def listens(path: Path) -> bool:
         return os.path.exists(path) and probe.connect_ex(str(path)) == 0  # noqa: PTH110 one call, no object
 
 
-def refusal(text: bytes, status: int) -> QuarterdeckError:
-    """The error that a refused request's body describes; its exit code is the body's."""
+def refusal(text: bytes, status: int, after: str | None = None) -> QuarterdeckError:
+    """The error that a refused request's body describes; its exit code is the body's. `after` is what the answer says of trying again."""
     try:
         body = json.loads(text)["error"]
         kind, message = getattr(errors, str(body["kind"]), None), str(body["message"])
@@ -207,32 +222,57 @@ def refusal(text: bytes, status: int) -> QuarterdeckError:
     elif isinstance(kind, type) and issubclass(kind, QuarterdeckError) and kind is not errors.InvalidTransition:  # it takes a story
         error = kind(message, hint=hint, where=where)
     else:
-        error = QuarterdeckError(message, hint=hint, where=where)
+        error = _of_status(status)(message, hint=hint, where=where)
     error.exit_code = int(body.get("exit_code", error.exit_code))
+    if isinstance(error, Transient) and after is not None and after.isdecimal():
+        error.after = float(after)
     return error
 
 
-def parse(lines: Iterator[str]) -> Iterator[Event]:
-    """Events from the lines of a stream; comments are skipped, an event cut off at the end is dropped."""
-    name, last = "", ""
-    data: list[str] = []
-    for line in lines:
+def _of_status(status: int) -> type[QuarterdeckError]:
+    """The branch of the tree for a kind of refusal that this client does not know."""
+    if status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS):
+        return Transient
+    if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return errors.UserError
+    return QuarterdeckError if status == HTTPStatus.INTERNAL_SERVER_ERROR else Transient
+
+
+class EventReader:
+    """Puts events together from the lines of a stream; comments are skipped, an event cut off at the end is dropped."""
+
+    def __init__(self) -> None:
+        self._name = self._last = ""
+        self._data: list[str] = []
+
+    def take(self, line: str) -> Event | None:
+        """The event that a line ends, if it ends one."""
         text = line.rstrip("\r\n")
         label, _, value = text.partition(":")
         value = value.removeprefix(" ")
         match label:
             case "" if not text:
-                if data:
-                    yield Event(last, name or "message", json.loads("\n".join(data)))
-                name, data = "", []
+                name, data = self._name, self._data
+                self._name, self._data = "", []
+                return Event(self._last, name or "message", json.loads("\n".join(data))) if data else None
             case "id":
-                last = value
+                self._last = value
             case "event":
-                name = value
+                self._name = value
             case "data":
-                data.append(value)
+                self._data.append(value)
             case _:  # a comment, or a field that this client does not know
                 pass
+        return None
+
+
+def parse(lines: Iterator[str]) -> Iterator[Event]:
+    """Every event of the lines of a stream."""
+    reader = EventReader()
+    for line in lines:
+        event = reader.take(line)
+        if event is not None:
+            yield event
 
 
 def _lines(answer: http.client.HTTPResponse) -> Iterator[bytes]:
