@@ -1,11 +1,18 @@
 """A fake control plane: it speaks the documented API over a real unix socket, and does nothing else."""
 
 import contextlib
+import fcntl
 import http.server
 import json
 import os
+import pty
+import select
 import socket
 import socketserver
+import struct
+import subprocess
+import sys
+import termios
 import threading
 import time
 from dataclasses import dataclass, field
@@ -173,6 +180,8 @@ class FakeControlPlane:
     requests: list = field(default_factory=list)
     statuses: list = field(default_factory=lambda: [status()])
     server: socketserver.BaseServer | None = None
+    door: socketserver.BaseServer | None = None
+    token: str = ""
 
     def __post_init__(self):
         self.answers = {
@@ -202,8 +211,19 @@ class FakeControlPlane:
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
         return self
 
+    def open_door(self, token):
+        """Answer on TCP too, for whoever has the token; gives the URL."""
+        self.token = token
+        self.door = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        threading.Thread(target=self.door.serve_forever, args=(0.01,), daemon=True).start()
+        return f"http://127.0.0.1:{self.door.server_port}"
+
     def stop(self):
         """As a killed process does: the door closes, the open connections break, the socket file stays."""
+        if self.door:
+            door, self.door = self.door, None
+            door.shutdown()
+            door.server_close()
         if self.server:
             server, self.server = self.server, None
             server.shutdown()
@@ -243,6 +263,9 @@ def _handler(fake):
             length = int(self.headers.get("content-length", 0))
             body = json.loads(self.rfile.read(length)) if length else None
             fake.requests.append((self.command, split.path, query, body))
+            if self.server is fake.door and self.headers.get("authorization") != f"Bearer {fake.token}":
+                self._send(403, "application/json", [json.dumps(refused("Forbidden", 403, 4, "no valid token")[1])])
+                return
             answer = fake.answers.get(
                 (self.command, split.path), refused("NotFound", 404, 3, f"nothing at {split.path}", hint="look elsewhere")
             )
@@ -279,6 +302,8 @@ def home(tmp_path, monkeypatch):
     root.mkdir()
     monkeypatch.setenv("QUARTERDECK_HOME", str(root))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("QUARTERDECK_CONTEXT", raising=False)
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
@@ -292,6 +317,46 @@ def fake(home):
     control = FakeControlPlane(home).start()
     yield control
     control.stop()
+
+
+@pytest.fixture
+def terminal(home):
+    """Run `qd` on a pseudo-terminal and give (exit code, all it wrote)."""
+
+    def run(*arguments, columns=100, typed=b"", **environ):
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+        settings = {**os.environ, "TERM": "xterm-256color", **environ}
+        settings.pop("COLUMNS", None)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "quarterdeck.cli.main", *map(str, arguments)],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=settings,
+            close_fds=True,
+        )
+        os.close(theirs)
+        if typed:
+            os.write(ours, typed)
+        written = _read(ours, process)
+        return process.wait(10), written.decode()
+
+    return run
+
+
+def _read(descriptor, process):
+    written, deadline = b"", time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if select.select([descriptor], [], [], 0.1)[0]:
+            try:
+                written += os.read(descriptor, 65536)
+            except OSError:  # the other end is closed
+                break
+    else:
+        process.kill()
+    os.close(descriptor)
+    return written
 
 
 @dataclass

@@ -1,59 +1,9 @@
 """The same on a terminal, through a pty: live tree, colour, NO_COLOR, dumb terminals, 40 columns."""
 
-import fcntl
-import os
-import pty
+import json
 import re
-import select
-import struct
-import subprocess
-import sys
-import termios
-import time
-
-import pytest
 
 _SGR_COLOUR = re.compile(r"\x1b\[[0-9;]*(?:3[0-7]|9[0-7])[0-9;]*m")
-
-
-@pytest.fixture
-def terminal(home):
-    """Run `qd` on a terminal and give (exit code, all it wrote)."""
-
-    def run(*arguments, columns=100, typed=b"", **environ):
-        ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-        settings = {**os.environ, "TERM": "xterm-256color", **environ}
-        settings.pop("COLUMNS", None)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "quarterdeck.cli.main", *arguments],
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            env=settings,
-            close_fds=True,
-        )
-        os.close(theirs)
-        if typed:
-            os.write(ours, typed)
-        written = _read(ours, process)
-        return process.wait(10), written.decode()
-
-    return run
-
-
-def _read(descriptor, process):
-    written, deadline = b"", time.monotonic() + 20
-    while time.monotonic() < deadline:
-        if select.select([descriptor], [], [], 0.1)[0]:
-            try:
-                written += os.read(descriptor, 65536)
-            except OSError:  # the other end is closed
-                break
-    else:
-        process.kill()
-    os.close(descriptor)
-    return written
 
 
 def test_up_is_a_live_tree_that_is_redrawn(fake, terminal, documents):
@@ -99,6 +49,38 @@ def test_tables_fold_in_forty_columns_and_lose_nothing(fake, terminal):
     assert code == 0
     assert max(map(len, plain.splitlines())) <= 40
     assert "…" not in plain
+
+
+def test_a_table_that_does_not_fit_becomes_paragraphs(fake, terminal):
+    _, written = terminal("get", "replicas", columns=40, NO_COLOR="1")
+    assert "analysts/analyst-1\r\n  state starting · pid 101 · restarts 1\r\n" in written
+
+
+def test_status_breaks_at_words_in_forty_columns(fake, terminal):
+    code, written = terminal("status", columns=40, NO_COLOR="1")
+    lines = written.splitlines()
+    assert code == 0
+    assert max(map(len, lines[1:])) <= 40
+    assert "   38 of 100 · next: qd validate --deep," in lines or " Readiness        38 of 100 · next: qd" in lines
+
+
+def test_an_answer_ends_with_the_next_command_on_a_terminal_and_not_in_a_pipe(fake, terminal, qd):
+    for arguments in (("status",), ("get", "replicas"), ("plan",), ("validate",)):
+        fake.answers["POST", "/v1/validate"] = {"ok": True, "items": []}
+        _, written = terminal(*arguments, NO_COLOR="1")
+        assert written.splitlines()[-1].startswith("next: qd "), arguments
+        assert "next:" not in qd(*arguments).err, arguments
+        assert "\nnext:" not in terminal(*arguments, "-q", NO_COLOR="1")[1], arguments
+
+
+def test_each_replica_has_a_colour_of_its_own(fake, terminal, documents):
+    lines = [{"replica": f"a/b-{n % 4}", "text": "x", "at": "2026-11-24T16:12:01Z"} for n in range(8)]
+    fake.answers["GET", "/v1/logs"] = (200, tuple(f"data: {json.dumps(line)}\n\n" for line in lines))
+    _, written = terminal("logs")
+    colours = re.findall(r"\x1b\[([0-9;]+)ma/b-(\d)", written)
+    assert len(set(colours)) == 4  # the same replica always in the same colour, no two in one
+    assert "\x1b" not in terminal("logs", NO_COLOR="1")[1]
+    assert "\x1b" not in terminal("logs", TERM="dumb")[1]
 
 
 def test_states_are_coloured_and_named(fake, terminal):

@@ -104,6 +104,37 @@ def test_an_empty_list_says_how_to_fill_it_on_stderr(fake, qd):
     assert qd("get", "changes", "-o", "json").json["items"] == []
 
 
+def message(n, **more):
+    return {"kind": "Message", "id": f"{n:032x}", "state": "dead", "from": "a/b-0", "target": "c/d", "key": f"order-{n}", **more}
+
+
+def test_messages_are_filtered_and_paged_as_tasks_are(fake, qd):
+    pages = {None: ([message(2), message(1)], 1), "1": ([message(0)], None)}
+
+    def answer(query, *_):
+        items, following = pages[query.get("before")]
+        return {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "List", "items": items, "next": following}
+
+    fake.answers["GET", "/v1/messages"] = answer
+    ran = qd("get", "messages", "--state", "dead", "--key", "order-", "--target", "c/d", "-o", "json")
+    assert [item["key"] for item in ran.json["items"]] == ["order-2", "order-1", "order-0"]
+    assert [query["before"] for _, path, query, *_ in fake.requests if path == "/v1/messages" and "before" in query] == ["1"]
+    assert fake.requests[-1][2].items() >= {"state": "dead", "key": "order-", "target": "c/d"}.items()
+    assert qd("message", "list", "--key", "order-", "--limit", "2", "-o", "name").out.splitlines() == [f"{2:032x}", f"{1:032x}"]
+
+
+def test_one_message_is_found_by_its_id_however_many_there_are(fake, qd):
+    fake.answers["GET", f"/v1/messages/{5:032x}"] = {"apiVersion": "quarterdeck.dev/v1alpha1", **message(5)}
+    assert [item["key"] for item in qd("get", "message", f"{5:032x}", "-o", "json").json["items"]] == ["order-5"]
+
+
+@pytest.mark.parametrize("arguments", [("replicas", "--state", "ready"), ("effects", "--key", "x"), ("budgets", "--target", "a/b")])
+def test_a_filter_that_a_noun_does_not_have_is_a_usage_error(fake, qd, arguments):
+    ran = qd("get", *arguments)
+    assert ran.code == 2
+    assert "--state, --target and --key are for tasks and messages" in ran.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
@@ -171,7 +202,6 @@ def test_an_answer_that_is_no_json_is_no_traceback(fake, qd, text):
     [
         (("scale", "analysts/analyst", "5"), "replicas", 5),
         (("quarantine", "analysts/analyst-1"), "quarantined", True),
-        (("release", "analysts/analyst-1"), "quarantined", False),
         (("hold", "analysts/analyst"), "hold", True),
     ],
 )
@@ -183,6 +213,33 @@ def test_changes_are_proposed(fake, qd, arguments, field, value):
     assert (body["target"], body["field"], body["value"], body["reason"]) == (arguments[1], field, value, "load test")
     assert ran.out.startswith("change 12: ")
     assert "qd revert 12" in ran.err
+
+
+ENDED = [
+    {"id": n, "target": "analysts/analyst-1", "patch": {"field": field, "value": True}, "reason": why, "state": "reverted"}
+    for n, field, why in ((3, "quarantined", "wrong answers"), (7, "hold", "hands \x1b[31moff"))
+]
+
+
+@pytest.mark.parametrize(
+    ("options", "out"),
+    [
+        ((), "change 3 has ended: analysts/analyst-1 quarantined, wrong answers\nchange 7 has ended: analysts/analyst-1 hold, hands off\n"),
+        (("-o", "name"), "3\n7\n"),
+    ],
+)
+def test_a_release_says_what_it_ended(fake, qd, documents, options, out):
+    fake.answers["POST", "/v1/changes/release"] = documents.listed(ENDED)
+    ran = qd("release", "other:analysts/analyst-1", "--reason", "looked at", *options)
+    body = {"system": "other", "target": "analysts/analyst-1", "reason": "looked at"}
+    assert fake.asked("POST", "/v1/changes/release") == [({}, body)]
+    assert (ran.code, ran.out) == (0, out)
+    assert "next: qd explain analysts/analyst-1" in ran.err or options
+
+
+def test_a_release_needs_a_reason(fake, qd):
+    assert qd("release", "analysts/analyst-1", "--reason", " ").code == 2
+    assert fake.asked("POST", "/v1/changes/release") == []
 
 
 def test_restart_names_this_moment_and_until_is_epoch_seconds(fake, qd):

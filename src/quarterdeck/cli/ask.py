@@ -39,6 +39,7 @@ def ask(
     show(session, document, lambda screen: dump(document["reply"], screen.out), name=str(document.get("from", "")))
     if not session.machine:
         session.say(f"{clean(document['from']) or 'somebody unnamed'} answered in {document['ms']:.1f} ms")
+        session.next(f"qd logs {document['from'] or inside}")
 
 
 def _json(text: str) -> object:

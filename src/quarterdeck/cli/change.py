@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
-from quarterdeck.cli.client import Document
+from quarterdeck.cli.completing import change_numbers
 from quarterdeck.cli.explain import TargetArgument
 from quarterdeck.cli.render import clock_time, show
 from quarterdeck.cli.screen import clean
-from quarterdeck.cli.session import Session
+from quarterdeck.cli.session import Output, Session
 from quarterdeck.cli.times import instant
 from quarterdeck.cli.usage import UsageError
+from quarterdeck.client.wire import Document
 
 ReasonOption = Annotated[str, typer.Option(metavar="TEXT", help="Why; shown wherever the change is.")]
 UntilOption = Annotated[str | None, typer.Option(metavar="TIME", help="When it ends by itself: 2h, 18:00 or 2026-11-24T18:00.")]
@@ -49,15 +50,23 @@ def quarantine(session: Session, target: TargetArgument, reason: ReasonOption, u
 
 
 def release(session: Session, target: TargetArgument, reason: ReasonOption) -> None:
-    """End the quarantine of a replica.
+    """End every live hold and quarantine of a target, whoever made it, and say which.
 
     $ qd release analysts/analyst-1 --reason "looked at"
     """
-    _propose(session, target, ("quarantined", False), reason)
+    _needs(reason)
+    session, inside = session.aimed_at(target)
+    ended: Document = session.client.post("/v1/changes/release", {"system": session.system, "target": inside, "reason": reason})
+    told = [f"change {c['id']} has ended: {c['target']} {c['patch']['field']}, {c['reason']}" for c in ended["items"]]
+    if session.output is Output.name:
+        session.screen.lines(*(str(c["id"]) for c in ended["items"]))
+    else:
+        show(session, ended, lambda screen: screen.lines(*map(clean, told)))
+    session.say(f"next: qd explain {inside}")
 
 
 def hold(session: Session, target: TargetArgument, reason: ReasonOption, until: UntilOption = None) -> None:
-    """Keep all automation off a target; people still may change it. qd revert ends it.
+    """Keep all automation off a target; people still may change it. qd release ends it.
 
     $ qd hold analysts/analyst --until 2h --reason "being debugged"
     """
@@ -66,7 +75,7 @@ def hold(session: Session, target: TargetArgument, reason: ReasonOption, until: 
 
 def revert(
     session: Session,
-    change: Annotated[int, typer.Argument(metavar="CHANGE", help="Its id, from qd get changes.")],
+    change: Annotated[int, typer.Argument(metavar="CHANGE", help="Its id, from qd get changes.", autocompletion=change_numbers)],
     reason: ReasonOption = "",
 ) -> None:
     """Take a change back.
@@ -75,6 +84,12 @@ def revert(
     """
     document = session.client.delete(f"/v1/changes/{change}", {"reason": reason or None, "system": session.system})
     show(session, document, lambda screen: screen.line(f"change {change} is reverted"), name=str(change))
+    session.next("qd get changes · qd status")
+
+
+def _needs(reason: str) -> None:
+    if not reason.strip():
+        raise UsageError("a change needs a reason", hint='--reason "why"; it is shown wherever the change is')
 
 
 def _limited(session: Session, inside: str, asked: object) -> None:
@@ -86,8 +101,7 @@ def _limited(session: Session, inside: str, asked: object) -> None:
 
 
 def _propose(session: Session, target: str, patch: tuple[str, object], reason: str, until: str | None = None) -> None:
-    if not reason.strip():
-        raise UsageError("a change needs a reason", hint='--reason "why"; it is shown wherever the change is')
+    _needs(reason)
     (field, value), (session, inside) = patch, session.aimed_at(target)
     ends = instant(until, session.client.clock.now()) if until else None
     body = {"system": session.system, "target": inside, "field": field, "value": value, "reason": reason, "until": ends}

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from quarterdeck.cli.client import Client, Document
 from quarterdeck.cli.phases import failure_lines, ready_lines
 from quarterdeck.cli.progress import Progress
+from quarterdeck.cli.screen import clean
+from quarterdeck.client.wire import Document, Wire
 from quarterdeck.errors import Transient
 
-Outcome = Literal["ready", "failed", "timeout", "superseded"]
-EXIT: Final[dict[Outcome, int]] = {"ready": 0, "failed": 1, "timeout": 5, "superseded": 0}
+Outcome = Literal["ready", "stopped", "failed", "timeout", "superseded"]
+EXIT: Final[dict[Outcome, int]] = {"ready": 0, "stopped": 5, "failed": 1, "timeout": 5, "superseded": 0}
 STABLE: Final = 1.0
 """A failure that lasts this long is reported; a shorter one is a retry at work."""
 _ABSENCE: Final = 15.0
@@ -39,7 +40,7 @@ class Result:
 class Watch:
     """Watches one revision of one system; `superseded` may end it early, e.g. because the file was saved again."""
 
-    client: Client
+    client: Wire
     system: str
     revision: int
     progress: Progress
@@ -86,6 +87,8 @@ class Watch:
             self._failure, self._failing_since = mark, now
         if status and status.get("ready"):
             return "ready"
+        if status and status.get("stopped"):
+            return "stopped"
         return "failed" if mark and now - self._failing_since >= STABLE else None
 
 
@@ -94,6 +97,10 @@ def told(result: Result, seconds: float | None) -> list[str]:
     match result.outcome, result.status:
         case "ready", dict(status):
             return ready_lines(status, seconds)
+        case "stopped", dict(status):
+            stop = status["stopped"]
+            words = f" Stopped by {clean(stop['by'])}: {clean(stop['reason'])}; what was applied runs once it is started"
+            return [words, f" Do: {clean(stop['command'])}"]
         case "failed", dict(status):
             return failure_lines(status)
         case "timeout", status:

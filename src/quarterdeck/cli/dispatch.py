@@ -13,15 +13,30 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from quarterdeck.cli.completing import context_names, system_names
+from quarterdeck.cli.guard import allow
 from quarterdeck.cli.session import Choices, Output, Session
 from quarterdeck.cli.usage import UsageError
 from quarterdeck.cli.verbs import VERBS, Verb, find, overview
 
 HomeOption = Annotated[Path | None, typer.Option("--home", metavar="DIR", help="The state folder (QUARTERDECK_HOME).")]
-SystemOption = Annotated[str | None, typer.Option("--system", "-s", metavar="NAME", help="The system, where several run.")]
+SystemOption = Annotated[
+    str | None, typer.Option("--system", "-s", metavar="NAME", help="The system, where several run.", autocompletion=system_names)
+]
 OutputOption = Annotated[Output | None, typer.Option("--output", "-o", help="How data is printed.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Data and errors only.")]
-SHARED: Final = {"home": (HomeOption, None), "system": (SystemOption, None), "output": (OutputOption, None), "quiet": (QuietOption, False)}
+ContextOption = Annotated[
+    str | None, typer.Option("--context", metavar="NAME", help="A context of qd context list.", autocompletion=context_names)
+]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+SHARED: Final = {
+    "home": (HomeOption, None),
+    "system": (SystemOption, None),
+    "output": (OutputOption, None),
+    "quiet": (QuietOption, False),
+    "context": (ContextOption, None),
+    "yes": (YesOption, False),
+}
 REFUSED: Final = cast("type[Exception]", typer.BadParameter.__base__)
 """What Typer raises for a command line that makes no sense: the UsageError of whichever Click it carries."""
 _SETTINGS: Final = {"help_option_names": ["--help", "-h"]}
@@ -53,13 +68,16 @@ def root() -> Any:
 
     @app.callback()
     def options(
-        context: typer.Context,
+        ctx: typer.Context,
+        *,
         home: HomeOption = None,
         system: SystemOption = None,
         output: OutputOption = None,
         quiet: QuietOption = False,
+        context: ContextOption = None,
+        yes: YesOption = False,
     ) -> None:
-        context.obj = Choices(home, system, output, quiet)
+        ctx.obj = Choices(home, system, output, quiet, context, yes)
 
     return get_command(app)
 
@@ -107,18 +125,20 @@ def own_parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
 
 def choices_of(given: dict[str, Any]) -> Choices:
     """The shared options, taken out of all that was given."""
-    return Choices(*(given.pop(name) for name in SHARED))
+    return Choices(**{name: given.pop(name) for name in SHARED})
 
 
 def _bound(function: Callable[..., Any], verb: Verb) -> Callable[..., None]:
     """`function(session, …) -> exit code or None` as Typer wants it: the shared options added, the session made from them."""
     own = own_parameters(function)
 
-    def run(context: typer.Context, **given: Any) -> None:
-        choices = choices_of(given).over(context.obj or Choices())
-        context.obj = choices
-        if context.invoked_subcommand is None:
-            raise typer.Exit(function(Session.begin(choices), **given) or 0)
+    def run(ctx: typer.Context, **given: Any) -> None:
+        choices = choices_of(given).over(ctx.obj or Choices())
+        ctx.obj = choices
+        if ctx.invoked_subcommand is None:
+            session = Session.begin(choices)
+            allow(session, verb, given)
+            raise typer.Exit(function(session, **given) or 0)
 
     vars(run)["__signature__"] = inspect.Signature(_parameters(own))
     run.__annotations__ = {one.name: one.annotation for one in _parameters(own)}
@@ -134,6 +154,6 @@ def _as_written(text: str) -> str:
 
 def _parameters(own: Sequence[inspect.Parameter]) -> list[inspect.Parameter]:
     named = inspect.Parameter.KEYWORD_ONLY
-    context = inspect.Parameter("context", named, annotation=typer.Context)
+    context = inspect.Parameter("ctx", named, annotation=typer.Context)
     shared = [inspect.Parameter(name, named, default=default, annotation=kind) for name, (kind, default) in SHARED.items()]
     return [context, *(one.replace(kind=named) for one in own), *shared]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Annotated, Final
 
@@ -10,13 +9,13 @@ import typer
 
 from quarterdeck import stop_order
 from quarterdeck.cli import leftovers
-from quarterdeck.cli.client import Document
+from quarterdeck.cli.guard import confirm
 from quarterdeck.cli.render import show
 from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Session
 from quarterdeck.cli.times import duration
-from quarterdeck.cli.usage import UsageError
-from quarterdeck.errors import QuarterdeckError, Transient, UserError
+from quarterdeck.client.wire import Document
+from quarterdeck.errors import QuarterdeckError, Transient
 
 _MARGIN: Final = 15.0
 _SETTLE: Final = 5.0
@@ -25,7 +24,6 @@ _SETTLE: Final = 5.0
 def down(
     session: Session,
     purge: Annotated[bool, typer.Option("--purge", help="Also remove the state: revisions, journal, logs, keys.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     within: Annotated[str, typer.Option(metavar="TIME", help="Time for replicas to finish their work.")] = "10s",
 ) -> int:
     """Stop everything: replicas, bus, node, control plane. What is left is looked for and shown; exit 1 if anything is.
@@ -36,12 +34,13 @@ def down(
     """
     drain = duration(within)
     if session.system:
-        return _one_system(session, session.system, drain, purge=purge, yes=yes)
+        return _one_system(session, session.system, drain, purge=purge)
     running = bool(leftovers.left(session.home))
     if not running and not (purge and session.home.root.exists()):
         return _report(session, [], leftovers.Left(), "nothing was running")
-    if not yes:
-        _confirm(session, _name(session), "stop everything and remove all of its state" if purge else "stop everything")
+    if not session.yes:
+        what = "stop everything and remove all of its state" if purge else "stop everything"
+        confirm(session, _production(session) or _name(session), f"This will {what} ({session.home.root}).", "nothing was stopped")
     stop_order.write(session.home, stay_down=True)  # before anything else: from here on nothing revives anything
     return _prove(session, _stop(session, drain, purge=purge) if running else [], purge=purge)
 
@@ -82,12 +81,14 @@ def _report(session: Session, stopped: Sequence[str], found: leftovers.Left, wor
     show(session, document, text, name="down")
     for line in found.told():
         session.words.line(f"error: still there: {clean(line)}")
+    session.next("qd doctor · qd down --yes again" if found else "qd up starts it again")
     return 1 if found else 0
 
 
-def _one_system(session: Session, system: str, drain: float, *, purge: bool, yes: bool) -> int:
-    if not yes:
-        _confirm(session, system, f"stop {system}")
+def _one_system(session: Session, system: str, drain: float, *, purge: bool) -> int:
+    if not session.yes:
+        where = session.context.where if session.context else session.home.root
+        confirm(session, _production(session) or system, f"This will stop {system} ({where}).", "nothing was stopped")
     answer = session.client.post("/v1/down", {"purge": purge, "within": drain, "system": system}, timeout=drain + _MARGIN)
 
     def text(screen: Screen) -> None:
@@ -99,6 +100,10 @@ def _one_system(session: Session, system: str, drain: float, *, purge: bool, yes
     return 1 if answer["left"] else 0
 
 
+def _production(session: Session) -> str:
+    return session.context.name if session.context and session.context.production else ""
+
+
 def _name(session: Session) -> str:
     """What has to be typed: the system's name when there is one, else that of the state folder."""
     try:
@@ -106,11 +111,3 @@ def _name(session: Session) -> str:
     except QuarterdeckError:
         return session.home.root.name
     return str(systems[0]["name"]) if len(systems) == 1 else session.home.root.name
-
-
-def _confirm(session: Session, name: str, what: str) -> None:
-    if not sys.stdin.isatty():
-        raise UsageError("stdin is no terminal, so nothing can be asked", hint="say --yes")
-    session.words.line(f"This will {what} ({session.home.root}). Type {name} to go on:")
-    if sys.stdin.readline().strip() != name:
-        raise UserError("that is not the name: nothing was stopped", hint=f"type {name}, or say --yes")

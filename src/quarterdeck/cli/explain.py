@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Annotated, Any, Final
 
 import typer
 
-from quarterdeck.cli.client import Document
 from quarterdeck.cli.completing import target_names
+from quarterdeck.cli.explain_task import explain_task
 from quarterdeck.cli.plan import SIGNS
 from quarterdeck.cli.render import cell, clock_time, named, show, table
 from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Session
+from quarterdeck.cli.task_list import resolved
+from quarterdeck.cli.task_view import waits
+from quarterdeck.client.wire import Document
+from quarterdeck.clock import SystemClock
+from quarterdeck.errors import NotFound
+from quarterdeck.model.work import is_task_id
 
 TargetArgument = Annotated[
     str,
@@ -26,20 +33,47 @@ _WIDTH: Final = 10
 def explain(
     session: Session,
     target: Annotated[
-        str, typer.Argument(metavar="TARGET", help="cluster, cluster/agent, cluster/agent-n, or spec.FIELD.", autocompletion=target_names)
+        str,
+        typer.Argument(
+            metavar="TARGET",
+            help="cluster, cluster/agent, cluster/agent-n, a system, a task by id or key, or spec.FIELD.",
+            autocompletion=target_names,
+        ),
     ],
 ) -> None:
-    """Why a thing is as it is: spec, live changes with reasons, last plan, last journal lines. Or what a field of the spec means.
+    """Why a thing is as it is, what work waits there and for what, and what to do next. Or what a field of the spec means.
 
     $ qd explain analysts/analyst-1
+    $ qd explain 01JD8Z0V7Q4W8X2N5R3T6Y9B1C
     $ qd explain spec.clusters.agents.replicas
     """
     if target == "spec" or target.startswith("spec."):
         _field(session, target)
         return
+    if is_task_id(target):
+        explain_task(session, target)
+        return
+    try:
+        place(session, target)
+    except NotFound as absent:
+        explain_task(session, _keyed(session, target, absent))
+
+
+def _keyed(session: Session, key: str, absent: NotFound) -> str:
+    """The id of a task with this key; without one the refusal of the place is raised, for that is what was most likely meant."""
+    try:
+        return resolved(session, key)
+    except NotFound:
+        raise absent from None
+
+
+def place(session: Session, target: str) -> None:
+    """Why a cluster, agent, replica or system is as it is."""
     session, inside = session.aimed_at(target)
     document = session.client.get("/v1/explain", {"target": inside, "system": session.system})
-    show(session, document, lambda screen: screen.lines(*drawn(document, screen)), name=inside)
+    show(session, document, lambda screen: screen.lines(*drawn(document, screen)), name=document["target"])
+    whole = document["target"].endswith(":")
+    session.next("qd status · qd journal -f" if whole else f"qd logs -f {inside} · qd journal --target {inside}")
 
 
 def _field(session: Session, path: str) -> None:
@@ -57,6 +91,8 @@ def _field(session: Session, path: str) -> None:
             table(screen, ("FIELD", "TYPE", "DEFAULT", "MEANING"), rows)
 
     show(session, {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "Field", **asdict(found)}, text, name=found.path)
+    deeper = next((child.path for child in found.children), "")
+    session.next(f"qd explain {deeper}" if deeper else "qd plan shows what a change would do")
 
 
 def drawn(document: Document, screen: Screen) -> list[str]:
@@ -65,10 +101,12 @@ def drawn(document: Document, screen: Screen) -> list[str]:
         ("Spec", _pairs(_spec(document.get("spec") or {}))),
         ("Desired", _pairs(_desired(document))),
         ("State", _state(document.get("state") or {})),
+        ("Work", list(_work(document.get("work")))),
         ("Changes", [_change(change) for change in document.get("changes") or ()]),
         ("Plan", [_step(step, screen) for step in document.get("plan") or ()] or ["nothing to do"]),
         ("Conditions", [_condition(condition, document["target"]) for condition in document.get("conditions") or ()]),
         ("Journal", [_record(record) for record in document.get("journal") or ()]),
+        ("Next", [clean(command) for command in document.get("next") or ()]),
     ]
     lines = [f"{screen.paint(clean(document['target']), 'bold')}: {clean(document['sentence'])}"]
     for title, rows in sections:
@@ -111,6 +149,19 @@ def _state(state: Document) -> list[str]:
         for one in state.get("replicas") or ()
     ]
     return [*replicas, *_pairs({name: value for name, value in state.items() if name != "replicas"})]
+
+
+def _work(work: Document | None) -> Iterator[str]:
+    """Tasks by state and what waits for a human; then those that are stuck, with what each waits for."""
+    if not work or not work["states"]:
+        return
+    asked = {"questions for a human": work["questions"], "effects unknown": work["unknown_effects"]}
+    yield ", ".join([*(f"{n} {state}" for state, n in work["states"].items()), *(f"{n} {what}" for what, n in asked.items() if n)])
+    now = SystemClock().now()
+    for task in work["tasks"]:
+        name = f"{task['id']} {task['key']}" if task["key"] else task["id"]
+        why = ", ".join(waits(task, now)) or task["reason"] or (f"on {task['owner']}" if task["owner"] else "")
+        yield clean(f"{name} {task['state']}" + (f": {why}" if why else ""))
 
 
 def _change(change: Document) -> str:

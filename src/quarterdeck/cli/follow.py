@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from quarterdeck.cli.client import Client, Event, Query, ordered_down
+from quarterdeck.client.wire import Event, Query, Wire
 from quarterdeck.errors import Transient
 
 _PAUSE: Final = 0.2
 
 
-def follow(client: Client, path: str, query: Callable[[], Query]) -> Iterator[Event]:
+def follow(client: Wire, path: str, query: Callable[[], Query]) -> Iterator[Event]:
     """Events until the fleet is ordered down; resumes after the last id seen, however the stream ended.
 
     `query` is asked again for each connection, for streams whose events carry no id. The first connection must succeed: raises Transient.
@@ -30,6 +30,6 @@ def follow(client: Client, path: str, query: Callable[[], Query]) -> Iterator[Ev
         except Transient:
             if not connected and not last:
                 raise
-        if ordered_down(client.home):
+        if client.stays_down():
             return
         time.sleep(_PAUSE)

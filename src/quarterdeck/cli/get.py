@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Final
 
 import typer
 
-from quarterdeck.cli.client import Document
+from quarterdeck.cli.completing import noun_names, target_names
 from quarterdeck.cli.render import amount, ended, label, listing, since
 from quarterdeck.cli.session import Output, Session
 from quarterdeck.cli.status import WatchOption, repeat
+from quarterdeck.cli.task_list import fetch, resolved
+from quarterdeck.cli.usage import UsageError
+from quarterdeck.client.wire import Document
 from quarterdeck.clock import SystemClock
 from quarterdeck.errors import NotFound, UserError
 
@@ -30,6 +34,41 @@ NARROW: Final[dict[str, Columns]] = {
         ("REASON", "reason"),
     ],
     "conditions": [("KIND", "kind"), ("TARGET", "target"), ("STATUS", "status"), ("MESSAGE", "message")],
+    "budgets": [("NAME", "name"), ("USED", "used"), ("PER MINUTE", "money_per_minute"), ("HELD BACK", "tripped")],
+    "messages": [
+        ("ID", "id"),
+        ("STATE", "state"),
+        ("FROM", "from"),
+        ("TARGET", "target"),
+        ("VERB", "verb"),
+        ("KEY", "key"),
+        ("REASON", "reason"),
+    ],
+    "tasks": [
+        ("ID", "id"),
+        ("KEY", "key"),
+        ("TARGET", "target"),
+        ("STATE", "state"),
+        ("ATTEMPTS", "attempts"),
+        ("AGE", "age"),
+        ("REASON", "reason"),
+    ],
+    "questions": [
+        ("TASK", "task"),
+        ("NAME", "name"),
+        ("TARGET", "target"),
+        ("UNTIL", "until"),
+        ("OPTIONS", "options"),
+        ("ASKS", "question"),
+    ],
+    "effects": [
+        ("TASK", "task"),
+        ("KEY", "key"),
+        ("TARGET", "target"),
+        ("SEMANTICS", "semantics"),
+        ("OUTCOME", "outcome"),
+        ("ERROR", "error"),
+    ],
     "revisions": [("NUMBER", "number"), ("CURRENT", "current"), ("AT", "at"), ("ACTOR", "actor"), ("CODE", "code"), ("REASON", "reason")],
 }
 WIDE: Final[dict[str, Columns]] = {
@@ -38,8 +77,38 @@ WIDE: Final[dict[str, Columns]] = {
     "changes": [("ACTOR", "actor"), ("AT", "at"), ("UNTIL", "until")],
     "conditions": [("EVIDENCE", "evidence"), ("SINCE", "since"), ("AGE SECONDS", "age_seconds")],
     "revisions": [("DIGEST", "digest")],
-    "links": [("BREAKER", "breaker")],
+    "links": [("BREAKER", "breaker"), ("PER SECOND", "per_second"), ("SENT", "sent")],
     "agents": [("RUN", "run"), ("QUARANTINED", "quarantined")],
+    "tasks": [("OWNER", "owner"), ("PARENT", "parent"), ("CREATED AT", "created_at"), ("ENDED AT", "ended_at")],
+    "questions": [("ASKED AT", "asked_at"), ("DEFAULT", "default"), ("ARGUMENTS", "arguments")],
+    "effects": [("STARTED AT", "started_at"), ("FENCE", "fence"), ("VALUE", "value")],
+}
+
+NEXT: Final = {
+    "systems": "qd status -s {0}",
+    "clusters": "qd explain {0} · qd get agents",
+    "agents": "qd explain {0} · qd logs -f {0}",
+    "replicas": "qd explain {0} · qd logs -f {0}",
+    "links": "qd validate · qd get conditions",
+    "changes": "qd revert {0}",
+    "conditions": "qd validate --deep",
+    "revisions": "qd rollback --dry-run",
+    "messages": "qd message get {0}",
+    "tasks": "qd task get {0} --tree",
+    "questions": "qd task answer TASK",
+    "effects": "qd task resolve TASK {0} --done|--failed|--again --reason TEXT",
+    "budgets": "qd budget resume · qd journal",
+}
+"""What one would do with the first of the list."""
+PAGED: Final = ("tasks", "messages")
+"""Nouns of which there may be very many: with all filters, a page at a time."""
+EMPTY: Final = {
+    "changes": "no changes; qd scale makes one",
+    "tasks": "no such task; qd task submit gives one",
+    "questions": "nothing asks for a human",
+    "effects": "no effect is unknown",
+    "messages": "no such message; ctx.publish with a key sends one",
+    "budgets": "no budgets; the spec gives some to a cluster or to the system",
 }
 
 
@@ -51,27 +120,64 @@ def nouns() -> list[str]:
 def get(
     session: Session,
     noun: Annotated[
-        str, typer.Argument(help="systems, clusters, agents, replicas, links, changes, conditions or revisions.", autocompletion=nouns)
+        str,
+        typer.Argument(
+            help="systems, clusters, agents, replicas, links, tasks, questions, effects, messages, budgets, changes, conditions, …",
+            autocompletion=nouns,
+        ),
     ],
-    name: Annotated[str | None, typer.Argument(metavar="NAME", show_default=False, help="Only this one.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", show_default=False, help="Only this one.", autocompletion=noun_names)
+    ] = None,
+    *,
     watch: WatchOption = False,
+    state: Annotated[str | None, typer.Option(metavar="STATE", help="Of tasks, messages and effects: in that state.")] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="TARGET", help="Of tasks and messages: for this agent.", autocompletion=target_names)
+    ] = None,
+    key: Annotated[str | None, typer.Option(metavar="PREFIX", help="Of tasks and messages: with a key that begins so.")] = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="Of tasks and messages: at most that many, the newest first.")] = 100,
+    tops: Annotated[bool, typer.Option("--tops", help="Of tasks: leave out what was delegated.")] = False,
 ) -> int:
     """List the things of a kind, or one of them.
 
     $ qd get replicas
     $ qd get clusters -o wide
     $ qd get replicas collectors/collector-1 -o json
+    $ qd get tasks --state open --target collectors/intake
+    $ qd get messages --state dead --key order-
     """
     kind = _plural(noun)
+    _fits(kind, state, target, key)
+    listed = partial(fetch, session, kind, state=state, target=target, key=key, limit=limit, tops=tops)
 
     def look() -> Document:
-        document: Document = session.client.get(f"/v1/{kind}", {"system": session.system})
+        if kind in PAGED:
+            return listed() if name is None else _one(session, kind, name)
+        document: Document = session.client.get(f"/v1/{kind}", {"system": session.system, "outcome": state})
         return document if name is None else {**document, "items": _named(document["items"], kind, name)}
 
     if watch:
         return repeat(session, look, lambda document: draw(session, kind, document))
-    draw(session, kind, look())
+    document = look()
+    draw(session, kind, document)
+    if document["items"]:
+        session.next(NEXT[kind].format(label(document["items"][0])))
     return 0
+
+
+def _fits(kind: str, state: str | None, target: str | None, key: str | None) -> None:
+    """Raise UsageError for a filter that the noun does not have."""
+    if kind not in PAGED and (target is not None or key is not None or (state is not None and kind != "effects")):
+        raise UsageError(
+            f"{kind} cannot be filtered so", hint="--state, --target and --key are for tasks and messages, --state also for effects"
+        )
+
+
+def _one(session: Session, kind: str, name: str) -> Document:
+    """The List of one: a message by id, a task by id or key."""
+    whole = session.client.get(f"/v1/{kind}/{resolved(session, name) if kind == 'tasks' else name}")
+    return {"apiVersion": whole["apiVersion"], "kind": "List", "items": [whole]}
 
 
 def draw(session: Session, kind: str, document: Document) -> None:
@@ -83,11 +189,17 @@ def draw(session: Session, kind: str, document: Document) -> None:
         now = SystemClock().now()
         items = [{**item, "age": since(item.get("since"), now), "ended": ended(item.get("last_exit"))} for item in document["items"]]
         document = {**document, "items": items}
+    if kind == "tasks" and not session.machine:
+        now = SystemClock().now()
+        document = {**document, "items": [{**item, "age": since(item["created_at"], now)} for item in document["items"]]}
     if kind == "changes" and not session.machine:
         document = {**document, "items": [{**item, "patch": _readable(item["patch"])} for item in document["items"]]}
+    if kind == "budgets" and not session.machine:
+        items = [{**item, "tripped": (item["tripped"] or {}).get("reason", "")} for item in document["items"]]
+        document = {**document, "items": items}
     if not session.machine:  # a column that no item has says nothing
         columns = [pair for pair in columns if any(pair[1].split(".")[0] in item for item in document["items"])] or columns
-    listing(session, document, columns, f"no {kind} yet; qd up deploys a system" if kind != "changes" else "no changes; qd scale makes one")
+    listing(session, document, columns, EMPTY.get(kind, f"no {kind} yet; qd up deploys a system"))
 
 
 def _readable(patch: Document) -> Document:

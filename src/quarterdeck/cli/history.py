@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from quarterdeck.cli.client import Document
+from quarterdeck.cli.completing import revision_numbers
 from quarterdeck.cli.deployment import Watch, told
 from quarterdeck.cli.get import draw
 from quarterdeck.cli.plan import WITHIN, tell
@@ -15,6 +15,7 @@ from quarterdeck.cli.render import show
 from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Session
 from quarterdeck.cli.times import duration
+from quarterdeck.client.wire import Document
 
 
 def history(session: Session) -> None:
@@ -23,12 +24,14 @@ def history(session: Session) -> None:
     $ qd history -o wide
     """
     draw(session, "revisions", session.client.get("/v1/revisions", {"system": session.system}))
+    session.next("qd rollback --dry-run · qd rollback REVISION")
 
 
 def rollback(
     session: Session,
     revision: Annotated[
-        int | None, typer.Argument(metavar="REVISION", show_default=False, help="Which; the one before without it.")
+        int | None,
+        typer.Argument(metavar="REVISION", show_default=False, help="Which; the one before without it.", autocompletion=revision_numbers),
     ] = None,
     *,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the journal.")] = "",
@@ -47,6 +50,7 @@ def rollback(
     made: Document = session.client.post("/v1/rollback", body, timeout=WITHIN)
     if dry_run:
         tell(session, made)
+        session.next(f"qd rollback {revision or ''}".rstrip())
         return 0
     words = f"revision {made['number']} of {clean(made['system'])} is deployed"
     if no_wait:

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from quarterdeck.cli.client import Document
 from quarterdeck.cli.follow import follow
 from quarterdeck.cli.render import clock_time, listing, show, style_of
 from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Output, Session
+from quarterdeck.client.wire import Document
 from quarterdeck.errors import UserError
 
 _COLUMNS = [
@@ -53,6 +53,8 @@ def journal(
     filtered = any(value is not None for value in (target, verb, after))
     empty = "no record is like that; qd journal shows them all" if filtered else "nothing happened yet; qd up deploys a system"
     listing(session, document, columns, empty)
+    if document["items"]:
+        session.next(f"qd journal -f · qd explain {target}" if target else "qd journal -f · qd journal --target TARGET")
 
 
 def _follow(session: Session, asked: dict[str, str | None], after: int | None, limit: int) -> None:
@@ -84,6 +86,7 @@ def head(session: Session) -> None:
     document = session.client.get("/v1/journal/head")
     text = f"{document['seq']} {document['hash']} {clock_time(document['at'])}"
     show(session, document, lambda screen: screen.line(text), name=str(document["seq"]))
+    session.next("qd journal head -o json > kept-elsewhere.json, and keep it on another machine")
 
 
 def export(

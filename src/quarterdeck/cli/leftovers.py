@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from quarterdeck import linux
-from quarterdeck.cli.client import listens
+from quarterdeck.client.wire import listens
 from quarterdeck.errors import Forbidden, Transient
 from quarterdeck.model.home import Home
 
@@ -78,9 +78,9 @@ def ended(home: Home, within: float) -> Left:
         for group in found.groups:
             _remove(group)
         remains = gone(home, patience)
-        if not remains or time.monotonic() > deadline:
+        if not remains or (order is signal.SIGKILL and time.monotonic() > deadline):  # on a busy machine looking alone takes long
             return remains
-        order, patience = signal.SIGKILL, 0.1
+        order, patience = signal.SIGKILL, 1.0
 
 
 def _remove(group: Path) -> None:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections import deque
 from collections.abc import Iterator
 from typing import Annotated, Final
 
 import typer
 
-from quarterdeck.cli.client import Document, Event, Query
 from quarterdeck.cli.completing import target_names
 from quarterdeck.cli.follow import follow
 from quarterdeck.cli.render import clock_time, moment
 from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Output, Session
 from quarterdeck.cli.times import duration
+from quarterdeck.client.wire import Document, Event, Query
 
-COLOURS: Final = ("cyan", "green", "yellow", "magenta", "blue")
+COLOURS: Final = tuple((*bright, colour) for bright in ((), ("bold",)) for colour in ("cyan", "yellow", "green", "magenta", "blue"))
+"""Handed out in the order in which replicas are first heard: as many as ten are told apart. Red is for what is wrong."""
 _REMEMBERED: Final = 2000
 _OVERLAP: Final = 2.0
 
@@ -53,10 +53,12 @@ def logs(
         "previous": previous or None,
         "follow": follow_ or None,
     }
-    silent = True
+    silent, colours = True, Colours()
     for event in _events(session, query, endless=follow_):
-        session.screen.line(_line(session, event.data, timestamps=timestamps))
+        session.screen.line(_line(session, event.data, colours, timestamps=timestamps))
         silent = False
+    if not silent and not follow_:
+        session.next(f"qd logs -f {inside or ''}".rstrip())
     if silent and tail:
         session.say("no such line" if since or previous else "no output yet; qd logs -f waits for it")
 
@@ -99,10 +101,20 @@ class Resumed:
         return {**self._query, "since": max(0.0, self._session.client.clock.now() - self._last) + _OVERLAP, "tail": _REMEMBERED}
 
 
-def _line(session: Session, line: Document, *, timestamps: bool) -> str:
+class Colours:
+    """Each replica keeps the colour of its first line."""
+
+    def __init__(self) -> None:
+        self._given: dict[str, tuple[str, ...]] = {}
+
+    def of(self, replica: str) -> tuple[str, ...]:
+        """The next one of the palette for a replica not heard before."""
+        return self._given.setdefault(replica, COLOURS[len(self._given) % len(COLOURS)])
+
+
+def _line(session: Session, line: Document, colours: Colours, *, timestamps: bool) -> str:
     if session.output is Output.json:
         return json.dumps(line)
     replica = clean(line.get("replica") or "")
-    colour = COLOURS[zlib.crc32(replica.encode()) % len(COLOURS)]
     time = f"{clock_time(line.get('at'))} " if timestamps else ""
-    return f"{time}{session.screen.paint(replica, colour)} | {clean(line.get('text') or '')}"
+    return f"{time}{session.screen.paint(replica, *colours.of(replica))} | {clean(line.get('text') or '')}"

@@ -44,11 +44,16 @@ def _run(arguments: list[str]) -> int:
 
 
 def _verb(arguments: list[str]) -> int:
+    from quarterdeck.cli.guard import allow  # noqa: PLC0415
     from quarterdeck.cli.quick import read  # noqa: PLC0415
     from quarterdeck.cli.session import Session  # noqa: PLC0415
 
     call = None if os.environ.get("_QD_COMPLETE") else read(arguments)
-    return (call.function(Session.begin(call.choices), **call.given) or 0) if call else _typer(arguments)
+    if call is None:
+        return _typer(arguments)
+    session = Session.begin(call.choices)
+    allow(session, call.verb, call.given)
+    return call.function(session, **call.given) or 0
 
 
 def _typer(arguments: list[str]) -> int:

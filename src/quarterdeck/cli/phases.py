@@ -12,10 +12,10 @@ MARKS: Final = {"done": ("✔", "green"), "failed": ("✘", "red"), "running": (
 _NAME, _TOOK = 28, 8
 
 
-def phase_line(screen: Screen, phase: Mapping[str, Any]) -> str:
-    """` ✔ infrastructure_provisioning    0.2 s  3 namespaces`."""
+def phase_lines(screen: Screen, phase: Mapping[str, Any]) -> list[str]:
+    """` ✔ infrastructure_provisioning    0.2 s  3 namespaces`, one line where the terminal is wide enough."""
     mark, style = MARKS.get(phase["status"], MARKS["pending"])
-    return f" {screen.paint(mark, style)} {phase['name']:<{_NAME}}{_took(phase)}  {clean(phase.get('message') or '')}".rstrip()
+    return screen.wrapped(f" {screen.paint(mark, style)} {phase['name']:<{_NAME}}{_took(phase)}  ", clean(phase.get("message") or ""))
 
 
 def _took(phase: Mapping[str, Any]) -> str:

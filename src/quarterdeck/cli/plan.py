@@ -7,11 +7,11 @@ from typing import Annotated, Final
 
 import typer
 
-from quarterdeck.cli.client import Document
 from quarterdeck.cli.render import show
 from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Session
 from quarterdeck.cli.source import USUAL, FileArgument, Source
+from quarterdeck.client.wire import Document
 from quarterdeck.model.steps import PHASES
 
 SIGNS: Final = {"add": ("+", "green"), "change": ("~", "yellow"), "remove": ("-", "red"), "probe": ("?", "dim")}
@@ -34,6 +34,7 @@ def plan(
     """
     document = session.client.post("/v1/plan", Source.read(file).body(os.environ), timeout=WITHIN)
     tell(session, document)
+    session.next(f"qd up · qd apply --index {document['index']}" if document["steps"] else "nothing to do: qd status")
     return PENDING if detailed_exitcode and document["steps"] else 0
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Protocol, TextIO
 
-from quarterdeck.cli.phases import phase_line
+from quarterdeck.cli.phases import phase_lines
 from quarterdeck.cli.screen import Screen
 
 Status = Mapping[str, Any]
@@ -57,14 +57,15 @@ class Plain:
         for phase in status["phases"][self._printed :]:
             if phase["status"] != "done":
                 return
-            self._screen.line(phase_line(self._screen, phase))
+            self._screen.lines(*phase_lines(self._screen, phase))
             self._printed += 1
 
     def end(self) -> None:
         """Print what failed."""
         phases = self._last["phases"] if self._last else ()
         failed = [phase for phase in phases if phase["status"] == "failed"]
-        self._screen.lines(*(phase_line(self._screen, phase) for phase in failed)) if failed else None
+        for phase in failed:
+            self._screen.lines(*phase_lines(self._screen, phase))
 
 
 class Lines:

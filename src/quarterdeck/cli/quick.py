@@ -28,6 +28,7 @@ Given = dict[str, Any]
 class Call:
     """A verb's function with all it takes, and the shared options."""
 
+    verb: Verb
     function: Callable[..., Any]
     given: Given
     choices: Choices
@@ -77,7 +78,7 @@ def _descend(verbs: tuple[Verb, ...], words: list[str], outer: Choices) -> Call:
         return _descend(verb.parts, rest, choices)
     if not verb.alone:
         raise _NotPlain
-    return Call(function, given, choices)
+    return Call(verb, function, given, choices)
 
 
 def _take(fields: Sequence[_Field], words: list[str], *, stop: bool) -> tuple[Given, list[str]]:

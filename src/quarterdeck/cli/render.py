@@ -1,4 +1,4 @@
-"""Documents as tables or text. Tables are Rich on a terminal and aligned columns elsewhere; JSON and YAML are the document as it came."""
+"""Documents as tables or text, fitted to the terminal; JSON and YAML are the document as it came."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ Row = Sequence[str]
 GOOD: Final = frozenset({"ready", "done", "passed", "true", "live", "open", "closed", "ok", "healthy", "begun"})
 BAD: Final = frozenset({"failed", "false", "dead", "down", "denied"})
 FAIR: Final = frozenset({"starting", "running", "pending", "draining", "quarantined", "unknown", "half-open", "degraded"})
-
-
+_GAP: Final = 2
+_READABLE: Final = 16
+"""Columns that the last cell of a row needs, where it is longer."""
 SECONDS: Final = frozenset({"timeout", "reset", "ready_within", "drain", "within", "retry_after"})
 SIZES: Final = frozenset({"memory", "bytes", "per_agent_limit", "per_replica_limit"})
 TIMES: Final = frozenset({"at", "since", "until", "restart_before"})
@@ -60,28 +61,52 @@ def dump_yaml(document: Any, out: TextIO) -> None:
 
 
 def table(screen: Screen, columns: Row, rows: Iterable[Row]) -> None:
-    """Columns with a heading. On a terminal long cells fold; in a pipe nothing is cut and nothing is folded."""
+    """Columns with a heading; in a pipe nothing is cut and nothing is folded.
+
+    On a terminal the last column folds, and where that is not enough each row becomes a paragraph: its first cell, then the others with
+    their headings.
+    """
     cells = [[clean(cell) or "-" for cell in row] for row in rows]
-    if screen.live and not screen.ascii:
-        _rich_table(screen, columns, cells)
-        return
     widths = [max(len(cell) for cell in column) for column in zip(columns, *cells, strict=True)]
-    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in (columns, *cells)]
+    room = screen.width - sum(widths[:-1]) - _GAP * (len(widths) - 1) if screen.width else widths[-1]
+    if room < min(widths[-1], _READABLE):
+        screen.lines(*(line for row in cells for line in _paragraph(screen, columns, row)))
+        return
+    heading = _row(columns, widths)
+    lines = [screen.paint(heading, "bold")]
+    for row in cells:
+        first, *more = _folded(row[-1], room)
+        lines.append(_row([*row[:-1], first], widths, screen))
+        lines += [" " * (sum(widths[:-1]) + _GAP * (len(widths) - 1)) + line for line in more]
     screen.lines(*lines)
 
 
-def _rich_table(screen: Screen, columns: Row, rows: Iterable[Row]) -> None:
-    from rich.console import Console  # noqa: PLC0415 a tenth of a second that pipes and JSON need not pay
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+def _row(row: Row, widths: Sequence[int], screen: Screen | None = None) -> str:
+    """Cells in their columns, states coloured; the last one ends the line."""
+    padding = [" " * (width - len(cell) + _GAP) for cell, width in zip(row, widths, strict=True)][:-1]
+    painted = [screen.paint(cell, *style_of(cell)) for cell in row] if screen else row
+    return "".join(f"{cell}{space}" for cell, space in zip(painted, [*padding, ""], strict=True)).rstrip()
 
-    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        drawn.add_column(column, overflow="fold")
-    for row in rows:
-        drawn.add_row(*(Text(cell, style=" ".join(style_of(cell))) for cell in row))
-    console = Console(file=screen.out, width=screen.width, no_color=not screen.colour, force_terminal=screen.live, highlight=False)
-    console.print(drawn)
+
+def _folded(text: str, room: int) -> list[str]:
+    if len(text) <= room:
+        return [text]
+    import textwrap  # noqa: PLC0415 only where something does not fit
+
+    return textwrap.wrap(text, room, break_on_hyphens=False) or [text]
+
+
+def _paragraph(screen: Screen, columns: Row, row: Row) -> list[str]:
+    """`analysts/analyst-0`, and below it `state ready · pid 15916`; cells that say nothing are left out."""
+    told = [f"{name.lower()} {cell}" for name, cell in zip(columns[1:], row[1:], strict=True) if cell != "-"]
+    lines: list[str] = []
+    for part in told:
+        joined = f"{lines[-1]} · {part}" if lines else part
+        if lines and len(joined) + 2 <= screen.width:
+            lines[-1] = joined
+        else:
+            lines += _folded(part, screen.width - 2)
+    return [*(screen.paint(line, "bold") for line in _folded(row[0], screen.width)), *(f"  {line}" for line in lines)]
 
 
 def listing(session: Session, document: Mapping[str, Any], columns: Sequence[tuple[str, str]], empty: str) -> None:

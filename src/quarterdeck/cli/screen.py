@@ -11,6 +11,8 @@ from typing import Final, TextIO
 _SGR: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36"}
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?")
 _NARROWEST: Final = 20
+_ROOM: Final = 24
+"""Columns that text beside a label needs to be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,19 @@ class Screen:
         if not self.colour or not text or not styles:
             return text
         return f"\x1b[{';'.join(_SGR[style] for style in styles)}m{text}\x1b[0m"
+
+    def wrapped(self, label: str, text: str) -> list[str]:
+        """A label and text beside it, broken at words where the terminal ends; on a narrow one the text begins below the label."""
+        whole = f"{label}{text}".rstrip()
+        indent = len(_ESCAPES.sub("", label))
+        if not self.width or indent + len(text) <= self.width:
+            return [whole]
+        import textwrap  # noqa: PLC0415 only where something does not fit
+
+        if self.width - indent >= _ROOM:
+            first, *more = textwrap.wrap(text, self.width - indent, break_on_hyphens=False)
+            return [f"{label}{first}", *(" " * indent + line for line in more)]
+        return [label.rstrip(), *(f"   {line}" for line in textwrap.wrap(text, self.width - 3, break_on_hyphens=False))]
 
     def fit(self, text: str) -> str:
         """As the stream's encoding can say it."""

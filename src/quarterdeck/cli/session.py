@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
-from quarterdeck.cli.client import Client
 from quarterdeck.cli.screen import Screen, clean
+from quarterdeck.client.contexts import Context, Contexts, chosen
+from quarterdeck.client.doors import Place
+from quarterdeck.client.wire import Wire
 from quarterdeck.clock import SystemClock
+from quarterdeck.errors import UserError
 from quarterdeck.model.home import Home
 
 
@@ -34,41 +37,54 @@ class Choices:
     system: str | None = None
     output: Output | None = None
     quiet: bool = False
+    context: str | None = None
+    yes: bool = False
 
     def over(self, outer: Choices) -> Choices:
         """These, and what was said before the verb where these are silent."""
-        return Choices(self.home or outer.home, self.system or outer.system, self.output or outer.output, self.quiet or outer.quiet)
+        return Choices(**{each.name: getattr(self, each.name) or getattr(outer, each.name) for each in fields(self)})
 
 
 @dataclass(frozen=True)
 class Session:
     """One run of `qd`. `screen` is stdout, for data; `words` is stderr, for people."""
 
-    home: Home
+    place: Place
     system: str | None
     output: Output
     quiet: bool
     screen: Screen
     words: Screen
+    context: Context | None = None
+    yes: bool = False
 
     @classmethod
     def begin(cls, choices: Choices) -> Session:
-        """From the options and this process's environment and streams."""
-        environ = {**os.environ, "QUARTERDECK_HOME": str(choices.home)} if choices.home else dict(os.environ)
-        home = Home.from_environment(environ)
+        """From the options and this process's environment and streams. Raises UserError or NotFound for a context that makes no sense."""
+        place, context = chosen(Contexts.read(os.environ), choices.home, choices.context, os.environ)
         return cls(
-            home,
+            place,
             choices.system,
             choices.output or Output.table,
             choices.quiet,
             Screen.of(sys.stdout, os.environ),
             Screen.of(sys.stderr, os.environ),
+            context,
+            choices.yes,
         )
 
+    @property
+    def home(self) -> Home:
+        """The state folder. Raises UserError when it is on another machine."""
+        if isinstance(self.place, Home):
+            return self.place
+        hint = "run this on that machine, or choose a context with a home: qd context list"
+        raise UserError(f"the home of {self.place} is not on this machine", hint=hint)
+
     @cached_property
-    def client(self) -> Client:
-        """The control plane of this home."""
-        return Client(self.home, SystemClock())
+    def client(self) -> Wire:
+        """The control plane of this home or URL."""
+        return Wire(self.place, SystemClock())
 
     @property
     def machine(self) -> bool:
@@ -79,6 +95,13 @@ class Session:
         """Tell people something that is no error, on stderr."""
         if not self.quiet:
             self.words.line(words)
+
+    def next(self, words: str) -> None:
+        """The next useful command below an answer, for people at a terminal only: scripts read nothing new."""
+        if self.words.width and self.screen.width and not (self.machine or self.quiet):
+            label, fits = self.words.paint("next:", "dim"), len(f"next: {words}") <= self.words.width
+            first, *more = [clean(words)] if fits else clean(words).split(" · ")  # a command to be copied stays whole
+            self.words.lines(f"{label} {first}", *(f"      {one}" for one in more))
 
     def warn(self, warnings: Iterable[str]) -> None:
         """Show what the control plane is uneasy about; a warning may have an excerpt of several lines."""

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
-from quarterdeck.cli.client import Document
+from quarterdeck.client.wire import Document
 from quarterdeck.errors import NotFound, UserError
 
 USUAL: Final = Path("quarterdeck.yaml")

@@ -12,8 +12,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from quarterdeck import stop_order
-from quarterdeck.cli.client import Document
 from quarterdeck.cli.session import Session
+from quarterdeck.client.wire import Document
 from quarterdeck.errors import Conflict, Terminal, Transient
 from quarterdeck.model.home import Home
 
@@ -22,10 +22,12 @@ PATIENCE: Final = 30.0
 _GRACE: Final = 3.0
 """Seconds in which somebody else's control plane may answer after ours has found the home taken."""
 _TAIL: Final = 16_384
+NO_DOOR: Final[Mapping[str, str | Path | None]] = {}
+"""Variables of the TCP door that options set: none."""
 _PRIVATE: Final = 0o700
 
 
-def ensure(session: Session, port: int | None) -> Document:
+def ensure(session: Session, port: int | None, door: Mapping[str, str | Path | None] = NO_DOOR) -> Document:
     """The version document of the control plane that answers, started if need be. Raises Conflict, Terminal or Transient with the cause."""
     clear_stop_order(session.home)
     found = session.client.answers()
@@ -33,7 +35,7 @@ def ensure(session: Session, port: int | None) -> Document:
         return found
     log = session.home.logs / "serve.log"
     begin = log.stat().st_size if log.exists() else 0
-    process = _spawn(session.home, log, port)
+    process = _spawn(session.home, log, port, door)
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         found = session.client.answers()
@@ -55,18 +57,33 @@ def port_ignored(version: Mapping[str, Any], port: int | None, environ: Mapping[
     return [f"port {asked} is not used: the control plane runs on port {running} already; qd down, then qd up --port {asked} changes it"]
 
 
+def door_ignored(version: Mapping[str, Any], door: Mapping[str, str | Path | None]) -> list[str]:
+    """A warning when options say where to listen and the control plane that answers listens elsewhere: it was there before."""
+    running = urlsplit(str(version.get("url") or ""))
+    public, bind = door.get("QUARTERDECK_PUBLIC_URL"), str(door.get("QUARTERDECK_BIND") or "").strip("[]")
+    same = [
+        not public or str(public).rstrip("/") == running.geturl(),
+        bool(public) or not bind or bind in (running.hostname, "0.0.0.0", "::"),  # noqa: S104 compared, not bound
+        not door.get("QUARTERDECK_TLS_CERT") or running.scheme == "https",
+    ]
+    if all(same) or not running.netloc:
+        return []
+    return [f"where to listen is not changed: the control plane runs at {running.geturl()} already; qd down, then qd up again changes it"]
+
+
 def clear_stop_order(home: Home) -> None:
     """Lift the order to stay down, or preallocate the file for the next one."""
     stop_order.write(home, stay_down=False)
 
 
-def _spawn(home: Home, log: Path, port: int | None) -> subprocess.Popen[bytes]:
+def _spawn(home: Home, log: Path, port: int | None, door: Mapping[str, str | Path | None]) -> subprocess.Popen[bytes]:
     """In a session of its own, with no descriptor of ours; it outlives this command."""
     log.parent.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
     argv = [sys.executable, "-m", "quarterdeck.cli.main", "--home", str(home.root), "serve"]
     environ = {**os.environ, "QUARTERDECK_HOME": str(home.root)}
     if port is not None:  # by the environment, so that the node, which inherits it, starts it again on the same one
         environ["QUARTERDECK_PORT"] = str(port)
+    environ |= {name: str(value.absolute() if isinstance(value, Path) else value) for name, value in door.items() if value is not None}
     with log.open("ab") as out:
         return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, env=environ)  # noqa: S603 our own
 

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from quarterdeck.cli.client import Document
-from quarterdeck.cli.phases import failure_lines, phase_line
-from quarterdeck.cli.render import cell, show
+from quarterdeck.cli.phases import failure_lines, phase_lines
+from quarterdeck.cli.render import cell, clock_time, show
 from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Session
+from quarterdeck.client.wire import Document
 from quarterdeck.errors import Transient
 
 WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Show it again when it changes.")]
@@ -32,10 +32,12 @@ def status(session: Session, watch: WatchOption = False) -> int:
         return document
 
     def print_it(document: Document) -> None:
-        show(session, document, lambda screen: screen.lines(*drawn(document, screen)), name=str(document["system"]))
+        show(session, document, lambda screen: screen.lines(*_context(session), *drawn(document, screen)), name=str(document["system"]))
 
     if not watch:
-        print_it(look())
+        document = look()
+        print_it(document)
+        session.next(_following(document))
         return 0
     return repeat(session, look, print_it)
 
@@ -68,22 +70,55 @@ def steady(value: Any) -> Any:
 
 def drawn(document: Document, screen: Screen) -> list[str]:
     """The whole screen."""
-    word, style = ("ready", "green") if document["ready"] else ("failed", "red") if document.get("failure") else ("not ready", "yellow")
+    word, style = _state(document)
     title = f"{screen.paint(clean(document['system']), 'bold')} is {screen.paint(word, style)}"
     lines = [f" {title} · revision {document['revision']} · {document.get('engine', '')} engine · {clean(document['sentence'])}"]
-    lines += [phase_line(screen, phase) for phase in document["phases"]]
+    lines += [line for phase in document["phases"] for line in phase_lines(screen, phase)]
     if document.get("failure"):
         lines += failure_lines(document)
     rows = [
+        ("Stopped", _stop(document.get("stopped"))),
         ("Replicas", f"{document['agents']['ready']} of {document['agents']['desired']} ready, at most {document['capacity']['max']}"),
         ("Validation", _validation(document.get("validation") or [])),
+        *(("Incident", _incident(one)) for one in document.get("incidents") or ()),
         ("Readiness", _readiness(document.get("readiness") or {})),
         *_limits(document.get("limits") or {}),
         ("Read-only", "the store cannot write: reads and qd down work" if document.get("read_only") else ""),
         ("Weakened", "; ".join(document.get("weakenings") or ())),
         ("Dashboard", f"{document['url']}   (log in with qd open)" if document.get("url") else ""),
     ]
-    return [*lines, *(f" {name:<16} {clean(text)}" for name, text in rows if text)]
+    return [*lines, *(line for name, text in rows if text for line in screen.wrapped(f" {name:<16} ", clean(text)))]
+
+
+def _state(document: Document) -> tuple[str, str]:
+    """In a word, and how it is painted."""
+    if document["ready"]:
+        return "ready", "green"
+    if document.get("stopped"):
+        return "stopped", "yellow"
+    return ("failed", "red") if document.get("failure") else ("not ready", "yellow")
+
+
+def _stop(stop: Document | None) -> str:
+    return f"by {stop['by']} since {clock_time(stop['since'])}: {stop['reason']}   (goes on with {stop['command']})" if stop else ""
+
+
+def _incident(one: Document) -> str:
+    return f"{one['target']} {clock_time(one['at'])}: {one['message'] or one['kind']}"
+
+
+def _following(document: Document) -> str:
+    if document.get("stopped"):
+        return f"{document['stopped']['command']} · qd get changes"
+    return "qd get replicas · qd logs -f" if document["ready"] else "qd status --watch · qd get replicas · qd journal"
+
+
+def _context(session: Session) -> list[str]:
+    """Which context this is, where there is one; what is production says so."""
+    if session.context is None:
+        return []
+    mark = f" {session.screen.paint('PRODUCTION', 'bold', 'red')}" if session.context.production else ""
+    return session.screen.wrapped(f" context {clean(session.context.name)}{mark} ", f"({clean(session.context.where)})")
 
 
 def _limits(limits: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from quarterdeck.cli.client import Document
 from quarterdeck.cli.deployment import Result, Watch, told
 from quarterdeck.cli.plan import summary
 from quarterdeck.cli.progress import Progress, Silent, Style, choose
@@ -19,8 +18,9 @@ from quarterdeck.cli.render import dump, show
 from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Session
 from quarterdeck.cli.source import USUAL, FileArgument, Source
-from quarterdeck.cli.start import ensure, port_ignored
+from quarterdeck.cli.start import door_ignored, ensure, port_ignored
 from quarterdeck.cli.times import duration
+from quarterdeck.client.wire import Document
 from quarterdeck.errors import StoreReadOnly, Transient
 
 APPLY_WITHIN: Final = 120.0
@@ -28,6 +28,10 @@ APPLY_WITHIN: Final = 120.0
 WAKES_WITHIN: Final = 15.0
 """Seconds until a fresh control plane has found its node."""
 TimeoutOption = Annotated[str, typer.Option(metavar="TIME", help="How long to wait for Ready, e.g. 90s or 5m.")]
+BindOption = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Where the dashboard listens; beyond loopback only with TLS.")]
+CertOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Certificate chain (PEM) of the dashboard.")]
+KeyOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Its key (PEM).")]
+UrlOption = Annotated[str | None, typer.Option(metavar="URL", help="By which name browsers reach it, e.g. https://fleet.example.org.")]
 ReasonOption = Annotated[str, typer.Option(metavar="TEXT", help="Why, for the journal.")]
 
 
@@ -41,6 +45,10 @@ def up(
     index: Annotated[int | None, typer.Option(metavar="N", help="Refuse when the world has moved since this index of qd plan.")] = None,
     reason: ReasonOption = "",
     port: Annotated[int | None, typer.Option(help="Port of the dashboard; 0 for any. Only when this starts the control plane.")] = None,
+    bind: BindOption = None,
+    tls_cert: CertOption = None,
+    tls_key: KeyOption = None,
+    public_url: UrlOption = None,
 ) -> int:
     """Start everything, deploy FILE and show the seven phases until Ready.
 
@@ -53,8 +61,14 @@ def up(
     """
     begun = session.client.clock.monotonic()
     source, within = Source.read(file), duration(timeout)
-    version = ensure(session, port)
-    session.warn(port_ignored(version, port, os.environ))
+    door = {
+        "QUARTERDECK_BIND": bind,
+        "QUARTERDECK_TLS_CERT": tls_cert,
+        "QUARTERDECK_TLS_KEY": tls_key,
+        "QUARTERDECK_PUBLIC_URL": public_url,
+    }
+    version = ensure(session, port, door)
+    session.warn([*port_ignored(version, port, os.environ), *door_ignored(version, door)])
     run = Up(session, progress, within, reason, version)
     try:
         if watch:
@@ -153,7 +167,7 @@ class Up:
             if result.outcome == "ready":
                 self.proof(self.session)
             self.session.screen.lines(*lines[1:])
-        elif result.outcome in ("failed", "timeout"):
+        elif result.outcome in ("stopped", "failed", "timeout"):
             self.session.words.lines(*lines)
         if self.worded and status and result.outcome == "ready":
             link = self.session.client.post("/v1/login")["url"]

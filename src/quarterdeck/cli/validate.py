@@ -30,6 +30,7 @@ def validate(
             screen.line(f"readiness {readiness['score']} of 100" + (f" (next: {following})" if following else ""))
 
     show(session, document, text, name="ok" if document["ok"] else "failed")
+    session.next("qd get conditions" if document["ok"] else "qd explain TARGET · qd journal")
     return 0 if document["ok"] else 1
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
+
+Effect = Literal["reads", "changes", "asks"]
+"""Whether a verb changes what runs. `asks`: it does, and has its own question before it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +20,7 @@ class Verb:
     parts: tuple[Verb, ...] = ()
     alone: bool = True
     """Whether the verb itself does something without a part."""
+    effect: Effect = "reads"
 
 
 FIRST: Final = "Most used"
@@ -28,30 +32,94 @@ _JOURNAL: Final = (
 
 _API: Final = (Verb("openapi", "reference:openapi", "Print the OpenAPI document of the control plane", ""),)
 
+_CONTEXT: Final = (
+    Verb("show", "context:show_", "The context that is used, and why", ""),
+    Verb("list", "context:list_", "Every context", ""),
+    Verb("use", "context:use", "Use a context from now on", ""),
+    Verb("add", "context:add", "Give a home or a URL a name", ""),
+    Verb("remove", "context:remove", "Forget a name; what it leads to stays", ""),
+)
+_SERVICE: Final = (
+    Verb("install", "service:install", "Write the unit and start it", "", effect="changes"),
+    Verb("uninstall", "service:uninstall", "Stop and remove the unit", "", effect="changes"),
+    Verb("status", "service:status", "Whether it is installed and runs", ""),
+    Verb("run", "service:run", "What the unit runs: keep the control plane up, in the foreground", ""),
+)
+
+_TOKEN: Final = (
+    Verb("create", "token:create", "Make a token and print its secret once", "", effect="changes"),
+    Verb("list", "token:list_", "Tokens that work", ""),
+    Verb("revoke", "token:revoke", "End a token at once", "", effect="changes"),
+)
+
+_STOP: Final = (
+    Verb("fleet", "stop:fleet", "Stop everything", "", effect="changes"),
+    Verb("cluster", "stop:cluster", "Stop every agent of a cluster", "", effect="changes"),
+    Verb("agent", "stop:agent", "Stop every replica of an agent", "", effect="changes"),
+    Verb("task", "stop:task", "Cancel a task and all below it, whoever works on it", "", effect="changes"),
+)
+
+_START: Final = (
+    Verb("fleet", "stop:start_fleet", "End the stop of everything", "", effect="changes"),
+    Verb("cluster", "stop:start_cluster", "End the stop of a cluster", "", effect="changes"),
+    Verb("agent", "stop:start_agent", "End the stop of an agent", "", effect="changes"),
+)
+
+_MESSAGE: Final = (
+    Verb("list", "message:list_", "Durable messages that the database keeps", ""),
+    Verb("get", "message:get", "Everything about one message", ""),
+    Verb("retry", "message:retry", "Send a dead message again", "", effect="changes"),
+)
+
+_BUDGET: Final = (Verb("resume", "budget:resume", "Let work go on that cost too much too fast", "", effect="changes"),)
+
+_TASK: Final = (
+    Verb("submit", "task:submit", "Give an agent work that is accounted for", "", effect="changes"),
+    Verb("get", "task:get", "Everything about one task; --tree with all below it", ""),
+    Verb("list", "task:list_", "Tasks, by state, target and key", ""),
+    Verb("cancel", "task:cancel", "Have a task and all below it given up", "", effect="changes"),
+    Verb("retry", "task:retry", "Send a dead letter or a failed task back into the queue", "", effect="changes"),
+    Verb("resolve", "task:resolve", "Say what became of an effect whose outcome is unknown", "", effect="changes"),
+    Verb("answer", "task:answer", "Answer what a task asks", "", effect="changes"),
+    Verb("questions", "task:questions", "What waits for an answer by a human", ""),
+    Verb("history", "task:history", "What happened to a task, in order", ""),
+)
+
 VERBS: Final = (
-    Verb("up", "up:up", "Start everything, deploy FILE and show the seven phases until Ready", FIRST),
+    Verb("up", "up:up", "Start everything, deploy FILE and show the seven phases until Ready", FIRST, effect="changes"),
     Verb("plan", "plan:plan", "Show what applying FILE would change", FIRST),
-    Verb("apply", "plan:apply", "Apply FILE and return at once; --index N refuses when the world has moved", FIRST),
+    Verb("apply", "plan:apply", "Apply FILE and return at once; --index N refuses when the world has moved", FIRST, effect="changes"),
     Verb("status", "status:status", "One screen: phases, replicas, readiness, limits", FIRST),
-    Verb("get", "get:get", "List systems, clusters, agents, replicas, links, changes, conditions, revisions", FIRST),
+    Verb("get", "get:get", "List systems, clusters, agents, replicas, links, tasks, questions, effects, changes, …", FIRST),
     Verb("explain", "explain:explain", "Why a thing is as it is; or the meaning of a field: spec.clusters", FIRST),
     Verb("logs", "logs:logs", "Output of replicas; -f follows", FIRST),
     Verb("journal", "journal:journal", "What happened, in order; -f follows", FIRST, _JOURNAL),
-    Verb("scale", "change:scale", "Set the number of replicas of an agent", FIRST),
-    Verb("rollback", "history:rollback", "Return to an earlier revision, code included", FIRST),
-    Verb("open", "link:open_link", "Print a link that logs a browser in to the dashboard", FIRST),
-    Verb("down", "down:down", "Stop everything and prove that nothing is left", FIRST),
+    Verb("scale", "change:scale", "Set the number of replicas of an agent", FIRST, effect="changes"),
+    Verb("rollback", "history:rollback", "Return to an earlier revision, code included", FIRST, effect="changes"),
+    Verb("open", "link:open_link", "Open the dashboard in a browser, logged in", FIRST),
+    Verb("down", "down:down", "Stop everything and prove that nothing is left", FIRST, effect="asks"),
     Verb("history", "history:history", "The revisions of a system", "Deploy"),
     Verb("wait", "wait:wait", "Wait until the system or a replica is in a state", "Deploy"),
     Verb("validate", "validate:validate", "Prove again that the whole system works", "Deploy"),
-    Verb("restart", "change:restart", "Replace the replicas of an agent one by one", "Change"),
-    Verb("quarantine", "change:quarantine", "Keep a replica for inspection, without traffic", "Change"),
-    Verb("release", "change:release", "End the quarantine of a replica", "Change"),
-    Verb("hold", "change:hold", "Keep all automation off a target", "Change"),
-    Verb("revert", "change:revert", "Take a change back", "Change"),
-    Verb("ask", "ask:ask", "Send one request to an agent and print the answer", "Work"),
+    Verb("restart", "change:restart", "Replace the replicas of an agent one by one", "Change", effect="changes"),
+    Verb("quarantine", "change:quarantine", "Keep a replica for inspection, without traffic", "Change", effect="changes"),
+    Verb("release", "change:release", "End the holds and quarantines of a target", "Change", effect="changes"),
+    Verb("hold", "change:hold", "Keep all automation off a target", "Change", effect="changes"),
+    Verb("stop", "stop:stop", "Stop a fleet, cluster, agent or task now, and prove it", "Change", _STOP, alone=False),
+    Verb("start", "stop:start", "Let what was stopped run again", "Change", _START, alone=False),
+    Verb("revert", "change:revert", "Take a change back", "Change", effect="changes"),
+    Verb("ask", "ask:ask", "Send one request to an agent and print the answer", "Work", effect="changes"),
+    Verb("task", "task:task", "Give work, see what became of it, answer what it asks", "Work", _TASK, alone=False),
+    Verb("message", "message:list_", "Durable messages, and those that nobody could handle", "Work", _MESSAGE, alone=False),
+    Verb("budget", "budget:resume", "Let work go on that was held back; qd get budgets shows them", "Work", _BUDGET, alone=False),
+    Verb("token", "token:list_", "Tokens for people and programs: create, list, revoke", "Work", _TOKEN, alone=False),
     Verb("api", "reference:api", "The API's own description", "Reference", _API, alone=False),
     Verb("schema", "reference:schema", "Print the JSON Schema of a spec, for editors", "Reference"),
+    Verb("init", "init:init", "Write a project that runs at once", "Machine"),
+    Verb("doctor", "doctor:doctor", "What is wrong with this machine or home, and how to mend it", "Machine"),
+    Verb("context", "context:show_", "Which control plane is used; list, use, add, remove", "Machine", _CONTEXT),
+    Verb("service", "service:service", "Start with the machine: a systemd unit", "Machine", _SERVICE, alone=False),
+    Verb("support-bundle", "bundle:support_bundle", "One file for whoever helps you, without secrets", "Machine"),
     Verb("completion", "reference:completion", "Print the completion script of a shell", "Reference"),
     Verb("version", "version:version", "Version of this command and of the control plane", "Reference"),
 )  # fmt: skip
@@ -70,6 +138,8 @@ SHARED: Final = (
     ("-s, --system NAME", "the system, where several run"),
     ("-o, --output FORMAT", "table, wide, json, yaml or name"),
     ("-q, --quiet", "data and errors only"),
+    ("--context NAME", "a context of qd context list (QUARTERDECK_CONTEXT)"),
+    ("-y, --yes", "do not ask"),
 )
 
 

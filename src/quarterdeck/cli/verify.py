@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,8 +15,6 @@ from quarterdeck.errors import NotFound, UserError
 
 if TYPE_CHECKING:
     from quarterdeck.store.chain import Head
-
-HEAD_FILE: Final = "journal.head"
 
 
 def verify(
@@ -33,18 +30,11 @@ def verify(
     $ qd journal verify
     $ qd journal verify journal.jsonl --head kept-elsewhere.json
     """
-    from quarterdeck.store.recover import Marker  # noqa: PLC0415 SQLAlchemy, for this alone
-    from quarterdeck.store.verify import verify as judge  # noqa: PLC0415
+    from quarterdeck.store.verify import verify as judge  # noqa: PLC0415 SQLAlchemy, for this alone
+    from quarterdeck.store.verify import verify_home  # noqa: PLC0415
 
-    beside = session.home.root / HEAD_FILE
-    verdict = judge(
-        file or session.home.database,
-        expected_head=_kept(head) if head else None,
-        head_file=beside if file is None and beside.exists() else None,
-        key=key,
-        in_doubt=file is None and Marker.of(session.home.root).get() != "ok",
-    )
-    document = {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "JournalVerdict", **asdict(verdict), "problems": list(verdict.problems)}
+    kept = _kept(head) if head else None
+    verdict = judge(file, expected_head=kept, key=key) if file else verify_home(session.home, expected_head=kept, key=key)
 
     def text(screen: Screen) -> None:
         for problem in verdict.problems:
@@ -52,7 +42,8 @@ def verify(
         word = screen.paint("✔ verified", "green") if verdict.ok else screen.paint(f"✘ {len(verdict.problems)} problems", "red")
         screen.line(f"{word}: {verdict.records} records, head {verdict.head.seq} {verdict.head.hash[:16]}")
 
-    show(session, document, text, name="ok" if verdict.ok else "broken")
+    show(session, verdict.document(), text, name="ok" if verdict.ok else "broken")
+    session.next("qd journal head -o json > kept-elsewhere.json" if verdict.ok else "keep this file as it is; qd journal export copies it")
     return 0 if verdict.ok else 1
 
 

@@ -27,3 +27,5 @@ def version(session: Session) -> None:
     show(session, document, text, name=own)
     if server is None:
         session.say("no control plane runs for this home; qd up starts one")
+    else:
+        session.next("qd status")

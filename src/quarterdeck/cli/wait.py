@@ -7,10 +7,11 @@ from typing import Annotated, Final
 
 import typer
 
-from quarterdeck.cli.client import Client
+from quarterdeck.cli.completing import goals
 from quarterdeck.cli.session import Session
 from quarterdeck.cli.times import duration
 from quarterdeck.cli.usage import UsageError
+from quarterdeck.client.wire import Wire
 from quarterdeck.errors import NotFound, Transient
 from quarterdeck.states import REPLICA
 
@@ -21,7 +22,10 @@ _SLICE: Final = 5.0
 def wait(
     session: Session,
     goal: Annotated[
-        str, typer.Option("--for", metavar="GOAL", help="ready, or NAME=STATE of a replica or of all replicas of an agent.")
+        str,
+        typer.Option(
+            "--for", metavar="GOAL", help="ready, or NAME=STATE of a replica or of all replicas of an agent.", autocompletion=goals
+        ),
     ] = "ready",
     timeout: Annotated[str, typer.Option(metavar="TIME", help="How long, e.g. 90s.")] = "1m",
 ) -> int:
@@ -40,13 +44,14 @@ def wait(
     while True:
         met, seen = _look(session.client, session.system, name, state)
         if met:
+            session.next(f"qd explain {name}" if mark else "qd status")
             return 0
         if session.client.clock.monotonic() >= deadline:
             raise Transient(f"{goal} was not reached within {timeout}: {seen}", hint=f"qd explain {name}" if mark else "qd status")
         time.sleep(EVERY)
 
 
-def _look(client: Client, system: str | None, name: str, state: str) -> tuple[bool, str]:
+def _look(client: Wire, system: str | None, name: str, state: str) -> tuple[bool, str]:
     """Whether the goal is met, and what is seen. Absent things may still come, so they are only "not yet"."""
     try:
         if not state:

@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -22,7 +23,7 @@ def says(monkeypatch, text, code):
     """The next control plane writes `text` and ends."""
     spawned = []
 
-    def spawn(home, log, port):
+    def spawn(home, log, port, door):
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as out:
             program = f"import sys; sys.stderr.write({text!r}); sys.exit({code})"
@@ -103,3 +104,38 @@ def test_the_control_plane_itself_says_what_is_wrong_as_every_verb_does(session,
         argv = [sys.executable, "-m", "quarterdeck.cli.main", "--home", str(session.home.root), "serve"]
         ran = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", said.format(port=taken))
+
+
+BIND, CERT, PUBLIC = "QUARTERDECK_BIND", "QUARTERDECK_TLS_CERT", "QUARTERDECK_PUBLIC_URL"
+
+
+@pytest.mark.parametrize(
+    ("url", "door", "warned"),
+    [
+        ("http://127.0.0.1:7410", {}, False),
+        ("http://127.0.0.1:7410", {BIND: None, CERT: None, PUBLIC: None}, False),
+        ("http://127.0.0.1:7410", {BIND: "127.0.0.1"}, False),
+        ("http://[::1]:7410", {BIND: "[::1]"}, False),
+        ("http://127.0.0.1:7410", {BIND: "192.0.2.7"}, True),
+        ("http://127.0.0.1:7410", {CERT: Path("c.pem")}, True),
+        ("https://host:7410", {CERT: Path("c.pem"), BIND: "::"}, False),
+        ("http://127.0.0.1:7410", {PUBLIC: "https://fleet.example.org"}, True),
+        ("https://fleet.example.org", {PUBLIC: "https://fleet.example.org/", BIND: "192.0.2.7"}, False),
+        ("", {BIND: "192.0.2.7"}, False),
+    ],
+)
+def test_a_place_to_listen_that_a_running_control_plane_does_not_have_is_said_to_be_ignored(url, door, warned):
+    told = start.door_ignored({"url": url}, door)
+    assert len(told) == warned
+    assert all("qd down, then qd up" in words for words in told)
+
+
+def test_where_to_listen_goes_along_in_the_environment_with_absolute_files(session, monkeypatch, tmp_path):
+    seen, stand_in = tmp_path / "seen", tmp_path / "python"
+    stand_in.write_text(f'#!/bin/sh\necho "$QUARTERDECK_BIND $QUARTERDECK_TLS_CERT" > {seen}\n')
+    stand_in.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(stand_in))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Terminal):
+        start.ensure(session, 0, {BIND: "::1", CERT: Path("c.pem"), PUBLIC: None})
+    assert seen.read_text() == f"::1 {tmp_path / 'c.pem'}\n"

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from quarterdeck import errors
-from quarterdeck.cli.client import parse, refusal
 from quarterdeck.cli.complain import told
 from quarterdeck.cli.daemons import find
 from quarterdeck.cli.phases import advice, failure_lines
@@ -18,6 +17,7 @@ from quarterdeck.cli.source import Source, variables
 from quarterdeck.cli.times import duration, instant
 from quarterdeck.cli.usage import UsageError
 from quarterdeck.cli.watch import stamp
+from quarterdeck.client.wire import parse, refusal
 
 
 class Out(io.StringIO):

@@ -1,0 +1,117 @@
+"""What `qd doctor` looks at in the home and of the control plane: owner and mode, ports, leftovers of an earlier run, versions."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from quarterdeck.cli import leftovers
+from quarterdeck.cli.checks import Check, Finding
+from quarterdeck.client.wire import Document, Wire
+from quarterdeck.errors import QuarterdeckError
+from quarterdeck.model.home import Home
+from quarterdeck.version import VERSION
+
+_OTHERS_WRITE: Final = 0o022
+_OTHERS: Final = 0o077
+_SUDO: Final = "run qd as its owner, or chown it to you"
+
+
+def of_home(home: Home, server: Document | None, environ: Mapping[str, str]) -> Iterator[tuple[str, Check]]:
+    """Every check of a home by its name; `server` is the version document of the control plane that answers."""
+    yield "home", lambda: owned(home.root)
+    yield "keys", lambda: private((home.keys, home.secrets))
+    yield "ports", lambda: ports(home, server, environ)
+    yield "leftovers", lambda: earlier(home, running=server is not None)
+
+
+def of_server(client: Wire, server: Document | None) -> Iterator[tuple[str, Check]]:
+    """Every check of the control plane by its name."""
+    yield "control plane", lambda: answering(client, server)
+    yield "versions", lambda: versions(server)
+
+
+def owned(root: Path) -> Finding:
+    """Ours, and written by nobody else."""
+    if not root.exists():
+        return Finding("home", "ok", f"{root} is not there yet; qd up makes it")
+    found = root.stat()
+    mode = stat.S_IMODE(found.st_mode)
+    if not root.is_dir():
+        return Finding("home", "failed", f"{root} is no folder", "set QUARTERDECK_HOME to a folder")
+    if found.st_uid != os.getuid():
+        return Finding("home", "failed", f"{root} belongs to uid {found.st_uid}, this is uid {os.getuid()}", _SUDO)
+    if mode & _OTHERS_WRITE:
+        return Finding("home", "failed", f"{root} can be written by others (mode {mode:o})", f"chmod 700 {root}")
+    return Finding("home", "ok", f"{root}, yours, mode {mode:o}")
+
+
+def private(folders: tuple[Path, ...]) -> Finding:
+    """The folders of keys and secrets are for the owner alone, whatever the files in them say."""
+    there = [folder for folder in folders if folder.exists()]
+    open_ = [folder for folder in there if folder.stat().st_mode & _OTHERS]
+    if open_:
+        return Finding("keys", "failed", f"others can look into {open_[0]}", f"chmod 700 {' '.join(map(str, open_))}")
+    return Finding("keys", "ok", f"{' and '.join(folder.name for folder in there)}: for you alone" if there else "none yet")
+
+
+def ports(home: Home, server: Document | None, environ: Mapping[str, str]) -> Finding:
+    """The dashboard's port: ours, or free to be taken."""
+    running = urlsplit(str((server or {}).get("url") or "")).port
+    if running:
+        return Finding("ports", "ok", f"the dashboard is at port {running}")
+    wanted = environ.get("QUARTERDECK_PORT", "").strip()
+    kept = home.root / "port"
+    text = wanted or (kept.read_text().strip() if kept.exists() else "")
+    if not text.isdecimal() or text == "0":
+        return Finding("ports", "ok", "any free one will be taken for the dashboard")
+    try:
+        with socket.create_server(("127.0.0.1", int(text))):
+            return Finding("ports", "ok", f"{text} is free for the dashboard")
+    except OSError as error:
+        if not wanted:
+            return Finding("ports", "ok", f"{text}, used last time, is taken now: another one will be used")
+        return Finding("ports", "failed", f"{text} cannot be used: {error.strerror}", "qd up --port 0 takes any; ss -ltnp shows who has it")
+
+
+def earlier(home: Home, *, running: bool) -> Finding:
+    """What an earlier run left behind; while a control plane answers nothing is left, it runs."""
+    if running:
+        return Finding("leftovers", "ok", "none: the fleet is running")
+    left = leftovers.left(home)
+    if left:
+        told = left.told()
+        more = f" and {len(told) - 1} more" if len(told) > 1 else ""
+        mend = "qd up takes them over; qd down --yes ends them"
+        return Finding("leftovers", "warning", f"{told[0]}{more}, without a control plane", mend)
+    return Finding("leftovers", "ok", "none")
+
+
+def answering(client: Wire, server: Document | None) -> Finding:
+    """Whether one answers, and can write."""
+    if server is None:
+        return Finding("control plane", "ok", f"none answers at {getattr(client.place, 'root', client.place)}; qd up starts one")
+    if server.get("read_only"):
+        return Finding("control plane", "failed", "its store cannot write", "make room on the disk; it goes on by itself")
+    try:
+        items = client.get("/v1/systems", timeout=5)["items"]
+    except QuarterdeckError as error:
+        return Finding("control plane", "failed", f"it answers, but: {error.message}", error.hint or "qd down, then qd up")
+    unready = [str(item["name"]) for item in items if not item.get("ready")]
+    if unready:
+        return Finding("control plane", "warning", f"{', '.join(unready)} not ready", f"qd status -s {unready[0]}")
+    return Finding("control plane", "ok", f"pid {server['pid']}, {len(items)} system{'' if len(items) == 1 else 's'} ready")
+
+
+def versions(server: Document | None) -> Finding:
+    """Command and control plane are of one version."""
+    theirs = str((server or {}).get("version") or "")
+    if theirs and theirs != VERSION:
+        mend = "qd down, then qd up with this command; agents restart"
+        return Finding("versions", "warning", f"this command is {VERSION}, the control plane {theirs}", mend)
+    return Finding("versions", "ok", f"this command{' and the control plane' if theirs else ''}: {VERSION}")

@@ -1,0 +1,36 @@
+"""Asking before something dangerous: what is production says so, and wants its name typed or `--yes`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from quarterdeck.cli.screen import clean
+from quarterdeck.cli.session import Session
+from quarterdeck.cli.usage import UsageError
+from quarterdeck.cli.verbs import Verb
+from quarterdeck.errors import UserError
+
+
+def allow(session: Session, verb: Verb, given: Mapping[str, Any]) -> None:
+    """Let a verb pass. In a production context a verb that changes something is announced, and asked about unless it asks by itself.
+
+    Raises UserError when the name is not typed, UsageError when there is nobody to type it.
+    """
+    context = session.context
+    if context is None or not context.production or verb.effect == "reads" or given.get("dry_run"):
+        return
+    mark = session.words.paint("PRODUCTION", "bold", "red")
+    session.words.line(f"{mark} context {clean(context.name)} ({clean(context.where)})")
+    if verb.effect == "changes" and not session.yes:
+        confirm(session, context.name, f"qd {verb.name} changes it.")
+
+
+def confirm(session: Session, name: str, what: str, refused: str = "nothing was changed") -> None:
+    """Have the name typed. Raises UserError for anything else, UsageError where stdin is no terminal."""
+    if not sys.stdin.isatty():
+        raise UsageError("stdin is no terminal, so nothing can be asked", hint="say --yes")
+    session.words.line(f"{clean(what)} Type {clean(name)} to go on:")
+    if sys.stdin.readline().strip() != name:
+        raise UserError(f"that is not the name: {refused}", hint=f"type {name}, or say --yes")

@@ -1,0 +1,116 @@
+"""`qd init`: a project that runs at once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from quarterdeck.cli.render import listing, show
+from quarterdeck.cli.screen import Screen, clean
+from quarterdeck.cli.session import Session
+from quarterdeck.cli.source import USUAL
+from quarterdeck.errors import Conflict, Terminal, UserError
+
+SCHEMA: Final = "quarterdeck.schema.json"
+MODELINE: Final = f"# yaml-language-server: $schema={SCHEMA}\n"
+_LEFT_OUT: Final = ("__pycache__", "*.pyc", "up.py")
+"""`up.py` is how the repository's `make up` runs the example; `qd up` is all that a project needs."""
+
+
+class Template(StrEnum):
+    """The templates there are."""
+
+    plain = "plain"
+    triage = "triage"
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What a template shows, and what to try in it."""
+
+    about: str
+    example: str
+
+
+STORIES: Final = {
+    Template.plain: Story(
+        "two agents in two clusters, one link: the least that shows everything", "qd ask front/greeter greet '{\"name\": \"Ada\"}'"
+    ),
+    Template.triage: Story(
+        "nine replicas find the broken service in recorded logs and traces of a real system",
+        'qd task submit collectors/intake --data \'{"run": "first", "incident": "2023-01-29T08:43"}\' --wait',
+    ),
+}  # fmt: skip
+
+
+def init(
+    session: Session,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", show_default=False, help="Where; here without it.")] = Path(),
+    *,
+    template: Annotated[Template, typer.Option(help="What to begin with.")] = Template.plain,
+    list_: Annotated[bool, typer.Option("--list", help="List the templates; nothing is written.")] = False,
+) -> None:
+    """Write a project that runs at once: spec, agents, README, and the schema that lets an editor complete the spec.
+
+    $ qd init fleet && cd fleet && qd up
+    $ qd init incidents --template triage
+    $ qd init --list
+
+    Nothing is ever overwritten.
+    """
+    if list_:
+        _list(session)
+        return
+    written = _write(folder, source(template))
+    document: dict[str, Any] = {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "Project", "folder": str(folder.absolute())}
+    document |= {"template": template.value, "files": written}
+
+    def text(screen: Screen) -> None:
+        width = max(map(len, written))
+        screen.lines(*(f" wrote {name:<{width}}".rstrip() for name in written))
+
+    show(session, document, text, name=str(folder))
+    enter = "" if folder.absolute() == Path.cwd() else f"cd {clean(folder)} && "
+    session.say(f"next: {enter}qd up, then {STORIES[template].example}")
+
+
+def source(template: Template) -> Path:
+    """The folder of a template: package data; in a checkout `triage` is the example itself, which the wheel carries under that name."""
+    package = Path(__file__).parents[1]
+    for folder in (package / "templates" / template.value, package.parents[1] / "examples" / template.value):
+        if (folder / USUAL).exists():
+            return folder
+    raise Terminal(f"this installation lacks the template {template.value}", hint="install Quarterdeck again")
+
+
+def _list(session: Session) -> None:
+    items = [{"name": template.value, "about": story.about, "try": story.example} for template, story in STORIES.items()]
+
+    document = {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "List", "items": items}
+    listing(session, document, [("NAME", "name"), ("SHOWS", "about")], "")
+    session.say("next: qd init DIR --template NAME")
+
+
+def _write(folder: Path, template: Path) -> list[str]:
+    """Copy everything or nothing; the names at the top, sorted. Raises Conflict or UserError."""
+    names = sorted({path.name for path in template.iterdir() if path.name not in _LEFT_OUT} | {SCHEMA})
+    there = [name for name in names if (folder / name).exists() or (folder / name).is_symlink()]
+    if there:
+        hint = "name another folder: qd init DIR"
+        raise Conflict(f"{clean(folder.absolute())} already has {', '.join(there)}; nothing was written", hint=hint)
+    from quarterdeck.spec.schema import schema  # noqa: PLC0415 pydantic, for this alone
+
+    try:
+        shutil.copytree(template, folder, ignore=shutil.ignore_patterns(*_LEFT_OUT), dirs_exist_ok=True)
+        (folder / SCHEMA).write_text(json.dumps(schema(), indent=2) + "\n")
+        spec = folder / USUAL
+        spec.write_text(MODELINE + spec.read_text().removeprefix(MODELINE))
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror}", hint="name a folder of yours: qd init DIR") from error
+    return names

@@ -1,0 +1,199 @@
+"""`qd stop` and `qd start`: end everything, a cluster, an agent or a task now, prove it, and let it run again."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from contextlib import suppress
+from typing import Annotated, Any, Final
+
+import typer
+
+from quarterdeck.cli import direct
+from quarterdeck.cli.change import ReasonOption
+from quarterdeck.cli.completing import agent_names, cluster_names
+from quarterdeck.cli.render import show
+from quarterdeck.cli.screen import Screen, clean
+from quarterdeck.cli.session import Output, Session
+from quarterdeck.cli.times import duration
+from quarterdeck.cli.usage import UsageError
+from quarterdeck.client.wire import Document, Wire
+from quarterdeck.clock import SystemClock
+from quarterdeck.errors import StoreReadOnly, Transient
+from quarterdeck.model.home import Home
+from quarterdeck.model.stops import EXIT_CODES, KIND
+
+DrainOption = Annotated[str, typer.Option("--drain", metavar="TIME", help="Time for what runs to finish; 0 kills at once.")]
+ClusterArgument = Annotated[str, typer.Argument(metavar="NAME", help="A cluster.", autocompletion=cluster_names)]
+AgentArgument = Annotated[str, typer.Argument(metavar="NAME", help="An agent: cluster/agent.", autocompletion=agent_names)]
+TaskArgument = Annotated[str, typer.Argument(metavar="ID", help="A task's id.")]
+ANSWER_WITHIN: Final = 0.8
+"""Seconds for the control plane to say that it is there; then the node is told without it."""
+_MARGIN: Final = 8.0
+BACK_WITHIN: Final = 20.0
+"""Seconds to wait for a control plane that hung or died, so that it fences the work: its node notices within 5."""
+
+
+def stop(session: Session) -> None:
+    """Stop a fleet, a cluster, an agent or a task now, and prove it: no process, no connection, no task, no effect is left.
+
+    $ qd stop agent analysts/analyst --reason "it mails customers"
+    $ qd stop fleet --reason "incident 4711"
+    $ qd stop cluster analysts --drain 10s --reason "moving house"
+
+    Works while the control plane hangs, the bus is down or the disk is full. It stays stopped, over every restart, until qd start.
+    Exit 0: all is zero. 1: something lives. 5: something cannot be seen.
+    """
+
+
+def fleet(session: Session, reason: ReasonOption, drain: DrainOption = "0") -> int:
+    """Stop everything: every replica of every system, or of the one that -s names.
+
+    $ qd stop fleet --reason "incident 4711"
+    """
+    return _stop(session, ("", "/v1/stops/fleet", {}), reason, duration(drain))
+
+
+def cluster(session: Session, name: ClusterArgument, reason: ReasonOption, drain: DrainOption = "0") -> int:
+    """Stop every agent of a cluster.
+
+    $ qd stop cluster analysts --reason "wrong data"
+    """
+    return _inside(session, name, 0, reason, drain)
+
+
+def agent(session: Session, name: AgentArgument, reason: ReasonOption, drain: DrainOption = "0") -> int:
+    """Stop every replica of an agent.
+
+    $ qd stop agent analysts/analyst --reason "it mails customers" --drain 5s
+    """
+    return _inside(session, name, 1, reason, drain)
+
+
+def task(session: Session, task: TaskArgument, reason: ReasonOption, drain: DrainOption = "0") -> int:
+    """Cancel a task and all below it, and take it from whoever has it: a late result is refused.
+
+    $ qd stop task 01JD8Z0V7Q4W8X2N5R3T6Y9B1C --reason "asked for by mistake"
+    """
+    _needs(reason)
+    seconds = duration(drain)
+    document: Document = session.client.post(f"/v1/stops/tasks/{task}", {"reason": reason, "drain": seconds}, timeout=seconds + _MARGIN)
+    return _report(session, document)
+
+
+def _inside(session: Session, name: str, slashes: int, reason: str, drain: str) -> int:
+    session, target = session.aimed_at(name)
+    if target.count("/") != slashes or not all(target.split("/")):
+        raise UsageError(f"{name!r} is no {'agent' if slashes else 'cluster'}", hint="qd stop cluster NAME, qd stop agent CLUSTER/AGENT")
+    return _stop(session, (target, "/v1/stops", {"target": target}), reason, duration(drain))
+
+
+def _stop(session: Session, wish: tuple[str, str, Document], reason: str, drain: float) -> int:
+    """By the control plane; past it when it does not answer, as long as this is its machine."""
+    _needs(reason)
+    target, path, fields = wish
+    body = {"system": session.system, **fields, "reason": reason, "drain": drain}
+    if not isinstance(session.place, Home):
+        return _report(session, session.client.post(path, body, timeout=drain + _MARGIN))
+    began, client = time.monotonic(), Wire(session.place, SystemClock(), absence=0)
+    try:
+        client.get("/v1/version", timeout=ANSWER_WITHIN)
+        return _report(session, client.post(path, body, timeout=drain + _MARGIN))
+    except StoreReadOnly:
+        raise
+    except Transient as error:
+        session.say(f"the control plane does not do it ({clean(error.message)}); telling the node")
+    first = _past(session.place, direct.Wish(session.system or "", target, reason, getpass.getuser(), drain, began))
+    return _report(session, _completed(session, client, path, body, first))
+
+
+def _past(home: Home, wish: direct.Wish) -> Document:
+    kept = direct.halt(home, wish)
+    time.sleep(wish.drain)
+    return direct.prove(home, wish, kept).to_json()
+
+
+def _completed(session: Session, client: Wire, path: str, body: Document, first: Document) -> Document:
+    """The proof with the work fenced, where a control plane comes back in time to do that; else the first one."""
+    left = {source["source"] for source in first["sources"] if source["found"] != 0}
+    if left != {direct.LEDGER}:
+        return first
+    session.say(f"nothing of it runs any more after {first['ms'] / 1000:.2f} s; waiting for a control plane to take its work back")
+    if not direct.comes_to_answer(lambda: client.get("/v1/version", timeout=ANSWER_WITHIN), BACK_WITHIN):
+        return first
+    with suppress(Transient):
+        return dict(client.post(path, {**body, "drain": 0.0}, timeout=_MARGIN))
+    return first
+
+
+def start(session: Session) -> None:
+    """Let a fleet, a cluster or an agent that was stopped run again; what waits in its queue is done then.
+
+    $ qd start agent analysts/analyst --reason "mended"
+    """
+
+
+def start_fleet(session: Session, reason: ReasonOption) -> None:
+    """End the stop of everything. What else is stopped stays so.
+
+    $ qd start fleet --reason "incident closed"
+    """
+    _start(session, "/v1/starts/fleet", {}, reason)
+
+
+def start_cluster(session: Session, name: ClusterArgument, reason: ReasonOption) -> None:
+    """End the stop of a cluster.
+
+    $ qd start cluster analysts --reason "data is right again"
+    """
+    session, target = session.aimed_at(name)
+    _start(session, "/v1/starts", {"target": target}, reason)
+
+
+def start_agent(session: Session, name: AgentArgument, reason: ReasonOption) -> None:
+    """End the stop of an agent.
+
+    $ qd start agent analysts/analyst --reason "mended"
+    """
+    session, target = session.aimed_at(name)
+    _start(session, "/v1/starts", {"target": target}, reason)
+
+
+def _start(session: Session, path: str, fields: Document, reason: str) -> None:
+    _needs(reason)
+    ended: Document = session.client.post(path, {"system": session.system, **fields, "reason": reason})
+    told = [f"change {c['id']} has ended: {c['target']} runs again" for c in ended["items"]]
+    if session.output is Output.name:
+        session.screen.lines(*(str(c["id"]) for c in ended["items"]))
+    else:
+        show(session, ended, lambda screen: screen.lines(*map(clean, told)))
+    session.next("qd status · qd get tasks")
+
+
+def _needs(reason: str) -> None:
+    if not reason.strip():
+        raise UsageError("a stop needs a reason", hint='--reason "why"; it is shown wherever it matters')
+
+
+def _report(session: Session, document: Document) -> int:
+    proofs: list[Document] = [document] if document["kind"] == KIND else document["items"]
+    show(session, document, lambda screen: _draw(screen, proofs), name=" ".join(proof["outcome"] for proof in proofs))
+    codes = {EXIT_CODES[proof["outcome"]] for proof in proofs}
+    session.next("qd stop again · qd get replicas -o wide" if codes - {0} else "qd start … lets it run again · qd get changes")
+    return 1 if 1 in codes else max(codes, default=0)
+
+
+def _draw(screen: Screen, proofs: list[Document]) -> None:
+    for proof in proofs:
+        words = {"done": ("✔ stopped", "green"), "failed": ("✘ not stopped", "red"), "unknown": ("? not proved", "yellow")}
+        word, colour = words[proof["outcome"]]
+        place = clean(f"{proof['system'] or 'every system'} {proof['target']}")
+        kept = clean(", ".join(proof["kept"]) or "nowhere")
+        screen.line(f"{screen.paint(word, colour)} {place} in {proof['ms'] / 1000:.2f} s · written down: {kept}")
+        screen.lines(*(_line(screen, source) for source in proof["sources"]))
+
+
+def _line(screen: Screen, source: dict[str, Any]) -> str:
+    found = source["found"]
+    colour = "green" if found == 0 else "red" if isinstance(found, int) else "yellow"
+    return f"  {screen.paint(f'{found!s:>7}', colour)} {clean(source['claim'])} · {clean(source['source'])}: {clean(source['evidence'])}"

@@ -1,0 +1,182 @@
+"""Waiting for a task's end: one live line on a terminal, a line for each change in a pipe, and the exit code that says how it ended."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+from quarterdeck.cli.render import show
+from quarterdeck.cli.screen import Screen, clean
+from quarterdeck.cli.session import Session
+from quarterdeck.cli.task_view import drawn, ending, spell
+from quarterdeck.client.wire import Document, Event
+from quarterdeck.clock import SystemClock
+from quarterdeck.errors import QuarterdeckError, Transient
+
+ENDED: Final = ("done", "failed", "dead", "cancelled")
+STATES: Final = {
+    "submit": "queued",
+    "claim": "running",
+    "wait": "waiting",
+    "resume": "running",
+    "given_back": "queued",
+    "again": "queued",
+    "retry": "queued",
+} | {state: state for state in (*ENDED, "unknown")}
+"""What an event makes of its task."""
+_TICK: Final = 0.2
+_SPINNER: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_AGAIN: Final = 0.3
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the events so far tell of a task and of what is below it."""
+
+    task: str
+    state: str = "queued"
+    attempts: int = 0
+    replica: str = ""
+    said: str = ""
+    children: set[str] = field(default_factory=set)
+    over: set[str] = field(default_factory=set)
+    effects: set[str] = field(default_factory=set)
+
+    def take(self, event: Event) -> None:
+        """Learn from an event of the stream."""
+        told = event.data
+        if event.name == "output":
+            self.said = clean(told["value"])[:80]
+            return
+        kind, task, detail = told["event"], told["task"], told.get("detail") or {}
+        state = STATES.get(kind)
+        if kind in ("effect.done", "effect.resolved"):
+            self.effects.add(str(detail.get("key")))
+        if task != self.task:
+            self.children.add(task)
+            (self.over.add if state in ENDED else self.over.discard)(task)
+        elif state:
+            self.state = state
+            self.attempts = int(detail.get("attempt") or self.attempts)
+            self.replica = told["actor"].partition("#")[0] if kind == "claim" else self.replica
+
+    @property
+    def line(self) -> str:
+        """`running on front/intake-0 · 4 of 6 children done`."""
+        where = f" on {clean(self.replica)}" if self.replica and self.state in ("running", "waiting") else ""
+        below = f"{len(self.over)} of {len(self.children)} children done" if self.children else ""
+        tries = f"attempt {self.attempts}" if self.attempts > 1 else ""
+        return " · ".join(part for part in (f"{self.state}{where}", tries, below, self.said) if part)
+
+
+def finish(session: Session, made: Document, within: float | None) -> int:
+    """Wait, print the whole task, and give the exit code: 0 done, 1 failed, dead or cancelled, 5 not in time or unknown."""
+    seen = Seen(made["id"], made["state"])
+    document = _watch(session, seen, within)
+    text = ending(document, len(seen.children), len(seen.effects), session.screen)
+    if document["state"] in (*ENDED, "unknown"):
+        show(session, document, lambda screen: screen.lines(*screen.wrapped("", text)), name=document["id"])
+    else:
+        show(session, document, lambda screen: screen.lines(*drawn(document, screen, SystemClock().now())), name=document["id"])
+        session.say(f"not in time: the task goes on · next: qd task get {document['id']} --tree")
+    if document["state"] == "unknown":
+        session.say(
+            f"nobody knows what became of an effect · next: qd get effects · qd task resolve {document['id']} KEY --done|--failed|--again"
+        )
+    elif document["state"] != "done" and document["state"] in ENDED:
+        session.next(f"qd task get {document['id']} --tree · qd task retry {document['id']}")
+    else:
+        session.next(f"qd task get {document['id']} --tree · qd task history {document['id']}")
+    return {"done": 0, **dict.fromkeys(("failed", "dead", "cancelled"), 1)}.get(document["state"], 5)
+
+
+def _watch(session: Session, seen: Seen, within: float | None) -> Document:
+    """Follow the events until the task stops or the time is over; the task as it is then."""
+    arriving: queue.Queue[Event | QuarterdeckError] = queue.Queue()
+    threading.Thread(target=_listen, args=(session, seen.task, arriving), name="events", daemon=True).start()
+    shown, begun = _Shown(session), time.monotonic()
+    shown.update(seen.line, 0.0)
+    try:
+        while within is None or time.monotonic() - begun < within:
+            event = _next(arriving)
+            if isinstance(event, QuarterdeckError):
+                raise event
+            if event is not None and event.name == "end":
+                break
+            if event is not None:
+                seen.take(event)
+            if seen.state == "unknown" and arriving.empty() and _task(session, seen.task)["state"] == "unknown":
+                break
+            if arriving.empty():
+                shown.update(seen.line, time.monotonic() - begun)
+    finally:
+        shown.end()
+    return _task(session, seen.task)
+
+
+def _task(session: Session, task: str) -> Document:
+    found: Document = session.client.get(f"/v1/tasks/{task}")
+    return found
+
+
+def _next(arriving: queue.Queue[Event | QuarterdeckError]) -> Event | QuarterdeckError | None:
+    try:
+        return arriving.get(timeout=_TICK)
+    except queue.Empty:
+        return None
+
+
+def _listen(session: Session, task: str, arriving: queue.Queue[Event | QuarterdeckError]) -> None:
+    """Over restarts of the control plane; an error that waiting cannot mend ends it."""
+    last = ""
+    while True:
+        try:
+            for event in session.client.events(f"/v1/tasks/{task}/events", last=last):
+                last = event.id or last
+                arriving.put(event)
+                if event.name == "end":
+                    return
+        except Transient as error:
+            if session.client.stays_down():
+                arriving.put(error)
+                return
+        except QuarterdeckError as error:
+            arriving.put(error)
+            return
+        time.sleep(_AGAIN)
+
+
+class _Shown:
+    """One line on stderr that is drawn again and again; where that cannot be, a line for each change."""
+
+    def __init__(self, session: Session) -> None:
+        self._screen: Screen = session.words
+        self._quiet = session.quiet
+        self._last = ""
+        self._frame = 0
+
+    def update(self, line: str, seconds: float) -> None:
+        """Show how it stands."""
+        if self._quiet:
+            return
+        if not self._screen.live:
+            if line != self._last:
+                self._screen.line(line)
+            self._last = line
+            return
+        self._frame += 1
+        sign = "*" if self._screen.ascii else _SPINNER[self._frame % len(_SPINNER)]
+        text = self._screen.fit(f"{sign} {line} · {spell(seconds)}")
+        self._write(text[: self._screen.width - 1])
+        self._last = line
+
+    def end(self) -> None:
+        """Leave nothing behind on a terminal."""
+        if self._screen.live and self._last:
+            self._write("")
+
+    def _write(self, text: str) -> None:
+        print(f"\r\x1b[K{text}", end="", file=self._screen.out, flush=True)

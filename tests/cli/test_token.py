@@ -1,0 +1,44 @@
+"""`qd token`: the secret alone on stdout, everything else beside it."""
+
+TOKEN = {
+    "name": "0b55d336", "id": "0b55d336", "role": "viewer", "cluster": None, "note": "wall", "once": False,
+    "created": "2026-11-28T16:00:00.000Z", "expires": "2026-12-28T16:00:00.000Z", "used": None,
+}  # fmt: skip
+SECRET = "qd_0b55d336_bits"  # noqa: S105 no secret of anything
+
+
+def test_the_secret_is_alone_on_stdout(fake, qd):
+    fake.answers["POST", "/v1/tokens"] = {**TOKEN, "token": SECRET, "warnings": ["no system has a cluster won now"]}
+    ran = qd("token", "create", "--role", "viewer", "--cluster", "won", "--ttl", "12h", "--note", "wall")
+    assert (ran.code, ran.out) == (0, SECRET + "\n")
+    assert "warning: no system has a cluster won now" in ran.err
+    assert "next: qd token list" in ran.err
+    asked = fake.asked("POST", "/v1/tokens")[-1]
+    assert asked[1] == {"role": "viewer", "cluster": "won", "ttl": 43_200.0, "note": "wall"}
+    assert qd("token", "create", "--role", "viewer", "-o", "json").json["token"] == SECRET
+    assert qd("token", "create", "--role", "viewer", "-o", "name").out == "0b55d336\n"
+
+
+def test_a_role_is_asked_for_and_must_be_one(fake, qd):
+    ran = qd("token", "create")
+    assert (ran.code, "--role" in ran.err) == (2, True)
+    ran = qd("token", "create", "--role", "root")
+    assert (ran.code, "viewer" in ran.err) == (2, True)
+    assert qd("token", "create", "--role", "viewer", "--ttl", "soon").code == 2
+    assert fake.asked("POST", "/v1/tokens") == []
+
+
+def test_tokens_are_listed(fake, qd):
+    fake.answers["GET", "/v1/tokens"] = {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "List", "items": [TOKEN]}
+    ran = qd("token", "list")
+    assert ran.out.splitlines()[0].split() == ["ID", "ROLE", "CLUSTER", "NOTE", "CREATED", "EXPIRES", "USED"]
+    assert "0b55d336" in ran.out
+    assert qd("token", "list", "-o", "json").json["items"] == [TOKEN]
+    fake.answers["GET", "/v1/tokens"] = {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "List", "items": []}
+    assert "qd token create" in qd("token", "list").err
+
+
+def test_a_token_is_revoked_with_a_reason(fake, qd):
+    fake.answers["DELETE", "/v1/tokens/0b55d336"] = {"kind": "Token", "id": "0b55d336", "state": "revoked"}
+    ran = qd("token", "revoke", "0b55d336", "--reason", "lost")
+    assert (ran.code, ran.out) == (0, "token 0b55d336 is revoked\n")

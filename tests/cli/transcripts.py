@@ -1,0 +1,231 @@
+"""Transcripts of what a person sees, one for each behaviour of the command that people rely on, taken from a real fleet.
+
+`python tests/cli/transcripts.py` takes them anew into tests/cli/golden; `test_golden.py` compares. What differs from run to run or from
+machine to machine (times, numbers of processes, ports, digests, sizes) is replaced by `…`. Behaviours that are the dashboard's have none.
+"""
+
+import os
+import pty
+import re
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+GOLDEN = Path(__file__).parent / "golden"
+QD = [sys.executable, "-m", "quarterdeck.cli.main"]
+STEP_WITHIN = 60.0
+STABLE = (
+    (r"qd_[0-9a-f]{8}_[\w-]+", "TOKEN"),
+    (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?", "TIME"),
+    (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
+    (r"\b[0-9a-f]{12,64}\b", "DIGEST"),
+    (r"\b\d+(\.\d+)?( ?)(ms|µs|s|m|h)\b(?! within)", r"…\2\3"),
+    (r"\b\d+(\.\d+)?e?[-+]?\d* (B|KiB|MiB|GiB)\b", r"… \2"),
+    (r"\b(index|table|pid|at record|records) \d+(\.\d+)?", r"\1 …"),
+    (r'("(?:pid|index|seq|incarnation|age_seconds|seconds|journal_records)": )[\d.]+', r"\1…"),
+    (r"'(pid|index|seq)': \d+", r"'\1': …"),
+    (r"(?m)^( Weakened +).*$", r"\1…"),
+    (r"(?m)^(  at): \S*/qd-[0-9a-f]{10}/", r"\1: RUN/"),
+    (r"\buid:\d+", "uid:UID"),
+    (r"settings [0-9a-f]{8} → [0-9a-f]{8}", "settings … → …"),
+    (r"(?m)^(\s*-? ?(?:pid|since|index|seq|age_seconds): ).*$", r"\1…"),
+    (r" +\n", "\n"),
+)
+"""What is replaced everywhere. Durations that a spec or a command line states are constant too, but `…` hides nothing that matters."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command line as a person writes it. `columns`: on a terminal of that width, where `typed` is typed; 0: in a pipe."""
+
+    line: str
+    columns: int = 0
+    typed: str = ""
+    environ: dict = field(default_factory=dict)
+    also: tuple = ()
+    """Further replacements, for this step alone."""
+
+
+NAMES_ONLY = (
+    (r"(?m)^ [✔!✘] (.{14}).*$", r" ? \1 …"),
+    (r"(?m)^ {17,}.*\n", ""),
+    (r"\d+ ok, \d+ warnings?, \d+ failed", "… ok, … warnings, … failed"),
+)
+PIDS = ((r"(PID|AGE) +", r"\1 "), (r"(ready\}? +)\d+ +", r"\1… "), (r" \d+[smh] +-", " … -"))
+WHY = ((r"(?ms)^  Journal .*", "  Journal     …\n"), (r"greeter-\d", "greeter-N"))
+LIMITS = ((r"(?ms)^ Limits .*?(?=^ Weakened)", " Limits …\n"),)
+MORE = "sed -i 's/min: 2/min: 3/' quarterdeck.yaml"
+LESS = "sed -i 's/min: 3/min: 2/' quarterdeck.yaml"
+GREET = """qd ask front/greeter greet '{"name": "Ada"}'"""
+BEHAVIOURS = {
+    "02-init": (Step("qd init --list"), Step("qd init ."), Step("qd init ."), Step("qd init other --template plian")),
+    "01-up": (Step("qd up"), Step("qd up")),
+    "03-plan": (Step(MORE), Step("qd plan", columns=80), Step("qd plan -o json")),
+    "04-drift": (Step("qd plan --detailed-exitcode"), Step(LESS), Step("qd plan --detailed-exitcode")),
+    "05-check-and-set": (Step(MORE), Step("qd apply --index 0"), Step(LESS)),
+    "06-output": (
+        *(Step(f"qd get agents -o {form}") for form in ("table", "wide", "json", "yaml", "name")),
+        Step("qd get replicas", columns=80, also=PIDS),
+        Step("qd get replicas", columns=40, also=((r"pid \d+", "pid …"), (r"age \d+[smh]", "age …"))),
+    ),
+    "07-wait": (
+        Step("qd wait --for ready", columns=80),
+        Step("qd wait --for front/greeter-7=ready --timeout 200ms"),
+        Step("qd wait --for front/greeter=reday"),
+    ),
+    "08-explain-field": (Step("qd explain spec.clusters.agents.replicas"), Step("qd explain spec.clusters.agents.replics")),
+    "09-errors": (
+        Step("sed -i 's/replicas: {min: 2/replica: {min: 2/; s/to: back/to: bakc/' quarterdeck.yaml"),
+        Step("qd plan"),
+        Step("sed -i 's/replica: {min: 2/replicas: {min: 2/; s/to: bakc/to: back/' quarterdeck.yaml"),
+        Step("qd plann"),
+        Step("qd get replcas"),
+    ),
+    "10-progress": (
+        Step("printf '\\n# saved\\n' >> agents.py"),
+        Step("qd up --progress plain"),
+        Step("printf '# again\\n' >> agents.py"),
+        Step("qd up --progress json | grep Phase | tail -n 1"),
+    ),
+    "11-logs": (
+        Step(GREET, also=((r"greeter-\d", "greeter-N"),)),
+        Step("qd logs front -n 40 | grep greeting", also=((r"greeter-\d", "greeter-N"),)),
+        Step("qd open --print"),
+    ),
+    "12-doctor": (Step("qd doctor", also=NAMES_ONLY), Step("qd status", columns=140, also=LIMITS)),
+    "13-rollback": (
+        Step("qd history", columns=100),
+        Step("qd rollback --dry-run"),
+        Step("qd rollback 1 --reason 'back to the first'"),
+        Step("qd history"),
+    ),
+    "14-completion": tuple(
+        Step(f'env _QD_COMPLETE=complete_bash COMP_WORDS="qd {words}" COMP_CWORD={len(words.split(" "))} qd')
+        for words in ("explain front/", "get replicas back", "rollback ", "comp")
+    ),
+    "15-contexts": (
+        Step("qd context add live --production"),
+        Step("qd context add spare --home spare"),
+        Step("qd context list"),
+        Step("qd status | head -n 2", environ={"QUARTERDECK_CONTEXT": "live"}),
+        Step("qd context show", environ={"QUARTERDECK_CONTEXT": "sparee"}),
+    ),
+    "16-dangerous": (
+        Step("qd scale front/greeter 3 --reason 'more visitors'"),
+        Step("qd scale front/greeter 3 --reason 'more visitors'", columns=80, typed="yes\n"),
+        Step("qd scale front/greeter 3 --reason 'more visitors'", columns=80, typed="live\n"),
+        Step("qd revert 1 --yes"),
+        Step("qd context remove live"),
+        Step("qd down", columns=80, typed="yes\n"),
+        Step("qd down"),
+    ),
+    "17-exit-codes": (
+        Step("qd get replica front/greeter-7"),
+        Step("qd scale front/greeter"),
+        Step("qd status -q --system hello -o name"),
+        Step("qd get links", columns=120, environ={"NO_COLOR": "1"}, also=((r"greeter-\d", "greeter-N"),)),
+        Step("qd get links", columns=120, environ={"TERM": "dumb"}, also=((r"greeter-\d", "greeter-N"),)),
+    ),
+    "18-why": (Step("qd explain back/counter-0", also=WHY), Step("qd journal --verb revision.apply", also=((r"(?m)^\d+ +", "… "),))),
+    "01-down": (Step("qd down --yes"), Step("qd down --yes"), Step("qd status")),
+}
+
+
+def take(folder: Path) -> dict[str, str]:
+    """Live through all of it in an empty folder; the transcript of each behaviour."""
+    project, config = folder / "hello", folder / "config"
+    project.mkdir()
+    foreign = ("QUARTERDECK_", "XDG_", "_QD", "SSH_", "DISPLAY", "COLUMNS", "LINES", "TERM", "NO_COLOR", "CI")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    environ = {**kept, "QUARTERDECK_HOME": str(folder / "home"), "QUARTERDECK_PORT": "0", "XDG_CONFIG_HOME": str(config), "TZ": "UTC"}
+    environ |= {"HOME": str(folder), "LANG": "C.UTF-8", "PATH": f"{_shim(folder)}:{os.environ['PATH']}"}
+    try:
+        return {name: "".join(_transcript(step, project, environ) for step in steps) for name, steps in BEHAVIOURS.items()}
+    finally:
+        subprocess.run([*QD, "down", "--yes", "--purge", "-q"], env=environ, check=True, timeout=STEP_WITHIN, stdout=subprocess.DEVNULL)
+
+
+def _shim(folder: Path) -> Path:
+    """A `qd` that is this checkout's, whatever is installed."""
+    place = folder / "bin"
+    place.mkdir()
+    (place / "qd").write_text(f'#!/bin/sh\nexec {" ".join(QD)} "$@"\n')
+    (place / "qd").chmod(0o755)
+    return place
+
+
+def _transcript(step: Step, project: Path, environ: dict) -> str:
+    environ = {**environ, **step.environ}
+    code, said = (_terminal if step.columns else _pipe)(step, project, environ)
+    for pattern, put in ((re.escape(str(project.parent)), "~"), *step.also, *STABLE):
+        said = re.sub(pattern, put, said)
+    before = "".join(f"{name}={value} " for name, value in step.environ.items())
+    where = f"   # on a terminal of {step.columns} columns" if step.columns else ""
+    return f"$ {before}{step.line}{where}\n{said}{'' if said.endswith(chr(10)) or not said else chr(10)}" + (
+        f"[exit {code}]\n" if code else ""
+    )
+
+
+def _pipe(step: Step, project: Path, environ: dict) -> tuple[int, str]:
+    ran = subprocess.run(
+        ["bash", "-c", step.line],
+        cwd=project,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=STEP_WITHIN,
+        check=False,
+    )
+    return ran.returncode, ran.stdout.decode()
+
+
+def _terminal(step: Step, project: Path, environ: dict) -> tuple[int, str]:
+    """On a pseudo-terminal. Colours are shown by the words that they colour: `{red:PRODUCTION}`."""
+    ours, theirs = pty.openpty()
+    import fcntl  # noqa: PLC0415
+    import struct  # noqa: PLC0415
+    import termios  # noqa: PLC0415
+
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, step.columns, 0, 0))
+    environ = {"TERM": "xterm-256color", **environ, **step.environ}
+    process = subprocess.Popen(["bash", "-c", step.line], cwd=project, env=environ, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    os.write(ours, step.typed.encode())
+    written, deadline = b"", time.monotonic() + STEP_WITHIN
+    while time.monotonic() < deadline:
+        if select.select([ours], [], [], 0.1)[0]:
+            try:
+                written += os.read(ours, 65536)
+            except OSError:  # the other end is closed
+                break
+    os.close(ours)
+    return process.wait(STEP_WITHIN), coloured(written.decode().replace("\r\n", "\n"))
+
+
+def coloured(text: str) -> str:
+    """Escape sequences as words."""
+    names = {"1": "bold", "2": "dim", "31": "red", "32": "green", "33": "yellow", "34": "blue", "35": "magenta", "36": "cyan"}
+    pattern = r"\x1b\[([0-9;]+)m(.*?)\x1b\[0m"
+    return re.sub(pattern, lambda m: f"{{{'+'.join(names[one] for one in m[1].split(';'))}:{m[2]}}}", text, flags=re.DOTALL)
+
+
+def main() -> None:
+    """Take them anew."""
+    folder = Path(tempfile.mkdtemp(prefix="transcripts-"))
+    try:
+        made = take(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    for name, text in made.items():
+        (GOLDEN / f"{name}.txt").write_text(text)
+        print(GOLDEN / f"{name}.txt")
+
+
+if __name__ == "__main__":
+    main()

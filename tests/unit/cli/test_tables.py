@@ -1,0 +1,60 @@
+"""Tables and labels on terminals of any width."""
+
+import io
+
+import pytest
+
+from quarterdeck.cli.render import table
+from quarterdeck.cli.screen import Screen
+
+COLUMNS = ("NAME", "STATE", "REASON")
+ROWS = [("analysts/analyst-0", "ready", ""), ("analysts/analyst-1", "starting", "the code has changed and the old one drains")]
+
+
+def drawn(width, columns=COLUMNS, rows=ROWS):
+    out = io.StringIO()
+    table(Screen(out, live=width > 0, width=width), columns, rows)
+    return out.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [20, 28, 40, 52, 60, 80, 200])
+def test_no_line_is_wider_than_the_terminal_and_no_word_is_lost(width):
+    lines = drawn(width)
+    assert max(map(len, lines)) <= width
+    text = " ".join(" ".join(lines).split())
+    for word in ("analysts/analyst-0", "ready", "starting", "code", "changed", "drains"):
+        assert word in text
+
+
+def test_in_a_pipe_a_row_is_a_line():
+    assert len(drawn(0)) == 3
+
+
+def test_the_last_column_folds_under_itself():
+    assert drawn(56)[2:] == [
+        "analysts/analyst-1  starting  the code has changed and",
+        "                              the old one drains",
+    ]
+
+
+def test_a_narrow_terminal_gets_a_paragraph_for_each_row():
+    assert drawn(34) == [
+        "analysts/analyst-0",
+        "  state ready",
+        "analysts/analyst-1",
+        "  state starting",
+        "  reason the code has changed and",
+        "  the old one drains",
+    ]
+
+
+def test_a_table_without_rows_is_its_heading():
+    assert drawn(20, rows=[]) == ["NAME  STATE  REASON"]
+
+
+@pytest.mark.parametrize("width", [20, 40, 80])
+def test_text_beside_a_label_breaks_at_words(width):
+    screen = Screen(io.StringIO(), width=width)
+    lines = screen.wrapped(" Readiness        ", "38 of 100 · next: qd validate --deep, +4")
+    assert max(map(len, lines)) <= width
+    assert " ".join(" ".join(lines).split()) == "Readiness 38 of 100 · next: qd validate --deep, +4"
