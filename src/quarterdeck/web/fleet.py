@@ -1,0 +1,250 @@
+"""Overview, clusters, agents, replicas, links: what runs, as a living picture and in detail."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from quarterdeck.api.roles import needs
+from quarterdeck.deploy.held import WITHIN_BUDGET
+from quarterdeck.deploy.stopped import way_back
+from quarterdeck.web.inner import Json
+from quarterdeck.web.pages import Copy, View
+from quarterdeck.web.topology import picture
+
+router = APIRouter(include_in_schema=False)
+SOON: Final = 3.0
+"""Seconds a page with live numbers may grow old."""
+SHOWN: Final = 200
+"""Rows of a table of replicas; more are reached by its filter."""
+STALE: Final = 2.5
+"""Seconds after which a heartbeat that is due each second was missed."""
+
+
+@router.get("/", **needs("viewer", scope="cluster"))
+async def overview(request: Request) -> HTMLResponse:
+    """Is it well, what is wrong first, and the fleet as it is."""
+    view = await View.of(request)
+    if view.api.system is None:
+        return view.html("nothing.html", "Overview", Copy("qd up", "/v1/systems"))
+    status = await view.api.get("/v1/status")
+    clusters, agents = await view.api.items("/v1/clusters"), await view.api.items("/v1/agents")
+    links, replicas = await view.api.items("/v1/links"), await view.api.items("/v1/replicas")
+    records = await view.api.items("/v1/journal", newest=True, limit=8)
+    stops = [c for c in await view.api.items("/v1/changes") if c["state"] == "live" and c["patch"]["field"] == "stopped"]
+    return view.html(
+        "overview.html",
+        "Overview",
+        Copy("qd status", "/v1/status"),
+        every=SOON,
+        status=status,
+        worries=[*_stopped(stops), *_for_humans(view.for_humans), *worries(status, agents, replicas, links)],
+        stops=stops,
+        picture=picture(clusters, agents, links, replicas),
+        records=records,
+    )
+
+
+def _stopped(stops: list[Json]) -> list[Json]:
+    """What a person has stopped and nobody has started since."""
+    found = []
+    for stop in stops:
+        whole, target = stop["target"].endswith(":"), stop["target"].rstrip(":")
+        path = "/changes" if whole else f"/{'agents' if '/' in target else 'clusters'}/{target}"
+        worry = _worry("draining", target, path, f"stopped by {stop['actor']} since {stop['at'][:19]}Z: {stop['reason']}")
+        found.append({**worry, "command": way_back(stop["target"])})
+    return found
+
+
+def _for_humans(counts: Json) -> list[Json]:
+    """What waits for somebody's word."""
+    told = (
+        ("questions", "waiting", "questions", "/waiting", "of tasks wait for an answer", "qd get questions"),
+        ("unknown_effects", "unknown", "effects", "/tasks/unknown", "may have happened or not: say what became of them", "qd get effects"),
+        ("dead_letters", "dead", "dead letters", "/tasks/dead", "were given up after their last attempt", "qd get tasks --state dead"),
+    )
+    return [
+        {"state": state, "target": f"{counts[name]} {noun}", "path": path, "text": text, "command": command}
+        for name, state, noun, path, text, command in told
+        if counts[name]
+    ]
+
+
+def worries(status: Json, agents: list[Json], replicas: list[Json], links: list[Json]) -> list[Json]:
+    """What needs attention, the worst first: `{state, target, path, text, command}`."""
+    found: list[Json] = []
+    if failure := status["failure"]:
+        found.append(_worry("failed", failure["target"], "/deployments", f"{failure['phase']}: {failure['cause']}"))
+    found += [_incident(one) for one in status["incidents"]]
+    for a in agents:
+        path = f"/agents/{a['name']}"
+        if a["reason"]:
+            found.append(_worry("failed", a["name"], path, a["reason"]))
+        elif a["replicas"]["ready"] < a["replicas"]["desired"]:
+            found.append(_worry("starting", a["name"], path, f"{a['replicas']['ready']} of {a['replicas']['desired']} answering"))
+    found += [
+        _worry(r["state"], r["name"], f"/replicas/{r['name']}", r["reason"] or r["state"])
+        for r in replicas
+        if r["state"] in ("failed", "quarantined")
+    ]
+    for k in links:
+        circuits = k.get("circuits", {})
+        if not k["open"]:
+            found.append(_worry("pending", k["name"], "/links", "the link is not open"))
+        elif circuits.get("open") or circuits.get("half-open"):
+            found.append(_worry("failed", k["name"], "/links", f"the breaker of {circuits.get('open', 0)} replicas is open"))
+    found += [_worry("draining", "this machine", "/settings#weakenings", text) for text in status["weakenings"]]
+    return found
+
+
+def _incident(told: Json) -> Json:
+    """A cluster's reader is not told what of the system's is spent, only that it holds work back."""
+    held = told["kind"] == WITHIN_BUDGET
+    worry = _worry("failed", told["target"], "/budgets" if held else "/messages", told["message"] or "its tasks are held back")
+    return {**worry, "command": "qd budget resume" if held else worry["command"]}
+
+
+def _worry(state: str, target: str, path: str, text: str) -> Json:
+    command = "qd status" if target == "this machine" else f"qd explain {target.partition('->')[0]}"
+    return {"state": state, "target": target, "path": path, "text": text, "command": command}
+
+
+@router.get("/clusters", **needs("viewer", scope="cluster"))
+async def clusters(request: Request) -> HTMLResponse:
+    """All clusters with their agents."""
+    view = await View.of(request)
+    found, agents = await view.api.items("/v1/clusters"), await view.api.items("/v1/agents")
+    return view.html("clusters.html", "Clusters", Copy("qd get clusters", "/v1/clusters"), clusters=found, agents=agents)
+
+
+@router.get("/clusters/{cluster}", **needs("viewer", scope="cluster"))
+async def cluster(request: Request, cluster: str) -> HTMLResponse:
+    """One cluster: quota, agents, links, replicas."""
+    view = await View.of(request)
+    found = await view.api.get("/v1/explain", target=cluster)
+    item = next(c for c in await view.api.items("/v1/clusters") if c["name"] == cluster)
+    agents = [a for a in await view.api.items("/v1/agents") if a["cluster"] == cluster]
+    links = [k for k in await view.api.items("/v1/links") if cluster in (k["from"], k["to"])]
+    replicas = [r for r in await view.api.items("/v1/replicas") if r["cluster"] == cluster]
+    return view.html(
+        "cluster.html",
+        cluster,
+        Copy(f"qd explain {cluster}", f"/v1/explain?target={cluster}"),
+        every=SOON,
+        cluster=item,
+        agents=agents,
+        links=links,
+        why=found,
+        **table_of(request, replicas),
+    )
+
+
+@router.get("/agents/{cluster}/{agent}", **needs("viewer", scope="cluster"))
+async def agent(request: Request, cluster: str, agent: str) -> HTMLResponse:
+    """One agent: its replicas, what set their number, its verbs, and a box to try it."""
+    view = await View.of(request)
+    return await agent_page(view, f"{cluster}/{agent}")
+
+
+async def agent_page(view: View, name: str, **more: Any) -> HTMLResponse:
+    """The page of an agent; with `sent` and `answer` after a try."""
+    found = await view.api.get(f"/v1/agents/{name}")
+    why = await view.api.get("/v1/explain", target=name)
+    verbs = found["verbs"]
+    first = next(iter(verbs), "")
+    sent = {"verb": first, "payload": example(verbs[first]["payload"]) if verbs else ""}
+    facts = {"sent": sent, "answer": None, **more}
+    return view.html(
+        "agent.html", name, Copy(f"qd explain {name}", f"/v1/agents/{name}"), every=SOON, agent=found, why=why,
+        **table_of(view.api.request, found["replicas_seen"]), **facts,
+    )  # fmt: skip
+
+
+def example(schema: Json | None) -> str:
+    """A payload to begin with: the fields a JSON Schema asks for, with empty values of their types."""
+    if schema is None or schema == {"type": "null"}:
+        return ""
+    return json.dumps(_empty(schema), indent=2)
+
+
+def _empty(schema: Json) -> object:
+    if "default" in schema or schema.get("enum"):
+        return schema.get("default", (schema.get("enum") or [None])[0])
+    match schema.get("type"):
+        case "object":
+            return {name: _empty(part) for name, part in schema.get("properties", {}).items() if name in schema.get("required", ())}
+        case "array":
+            return []
+        case "string":
+            return ""
+        case "integer" | "number":
+            return 0
+        case "boolean":
+            return False
+    return None
+
+
+@router.get("/replicas/{cluster}/{replica}", **needs("viewer", scope="cluster"))
+async def replica(request: Request, cluster: str, replica: str) -> HTMLResponse:
+    """One replica: how it has been, what it wrote last, and why it is as it is."""
+    view = await View.of(request)
+    name = f"{cluster}/{replica}"
+    found = await view.api.get(f"/v1/replicas/{name}")
+    lines = await view.api.lines("/v1/logs", target=name, tail=60)
+    why = await view.api.get("/v1/explain", target=name)
+    copy = Copy(f"qd explain {name}", f"/v1/replicas/{name}")
+    return view.html("replica.html", name, copy, every=SOON, replica=found, lines=lines, why=why, charts=charts(found["samples"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A line of the last ten minutes, as it is drawn without scripts; charts.js draws the same larger."""
+
+    name: str
+    unit: str
+    values: list[float | None]
+
+
+def charts(samples: Json) -> list[Chart]:
+    """The lines of a replica's page; a sample without a fresh heartbeat is a gap."""
+    rows = [dict(zip(samples["columns"], row, strict=True)) for row in samples["rows"]]
+    fresh = [row["beat_age"] is not None and row["beat_age"] < STALE for row in rows]
+
+    def plain(column: str, by: float) -> list[float | None]:
+        return [row[column] * by if good else None for row, good in zip(rows, fresh, strict=True)]
+
+    def rate(column: str, by: float) -> list[float | None]:
+        pairs = zip(rows, rows[1:], fresh[1:], strict=False)
+        return [
+            (b[column] - a[column]) / (b["at"] - a["at"]) * by if good and a["incarnation"] == b["incarnation"] else None
+            for a, b, good in pairs
+        ]
+
+    return [
+        Chart("Loop lag", "ms", plain("lag_ms", 1.0)),
+        Chart("In flight", "", plain("inflight", 1.0)),
+        Chart("Memory", "MiB", plain("memory_bytes", 1 / (1 << 20))),
+        Chart("Processor", "% of a core", rate("cpu_seconds", 100.0)),
+        Chart("Handled", "a second", rate("handled", 1.0)),
+    ]
+
+
+@router.get("/links", **needs("viewer", scope="cluster"))
+async def links(request: Request) -> HTMLResponse:
+    """Permitted paths, their rates, policies, breakers and last proofs."""
+    view = await View.of(request)
+    found = await view.api.items("/v1/links")
+    return view.html("links.html", "Links", Copy("qd get links -o wide", "/v1/links"), every=SOON, links=found)
+
+
+def table_of(request: Request, replicas: list[Json]) -> Json:
+    """The rows of a table of replicas that the query asks for, and how many there are."""
+    text, state = request.query_params.get("q", "").strip().lower(), request.query_params.get("state", "")
+    meant = [r for r in replicas if text in f"{r['name']} {r['state']} {r['reason']}".lower() and state in ("", r["state"])]
+    counts = Counter(r["state"] for r in replicas)
+    return {"replicas": meant[:SHOWN], "meant": len(meant), "counts": counts, "q": text, "chosen_state": state, "total": len(replicas)}

@@ -1,0 +1,94 @@
+"""What makes pages live: one stream of news for a browser, the list behind the palette, YAML of any document, and the static files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from io import StringIO
+from pathlib import Path
+from typing import Annotated, Any, Final
+from urllib.parse import parse_qsl
+
+from fastapi import APIRouter, Header, Request
+from fastapi.responses import FileResponse, PlainTextResponse, StreamingResponse
+from ruamel.yaml import YAML
+
+from quarterdeck.api import sse
+from quarterdeck.api.roles import needs
+from quarterdeck.api.services import Given, Services
+from quarterdeck.store import journal, overview
+from quarterdeck.web.inner import Api, Refused
+from quarterdeck.web.pages import HEADERS, HERE, PLACES, View
+
+router = APIRouter(include_in_schema=False)
+APART: Final = 0.25
+"""Seconds between two events: what happens meanwhile is one."""
+KINDS: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+FILES: Final = {str(p.relative_to(HERE / "static")): p for p in sorted((HERE / "static").rglob("*")) if p.suffix in KINDS}
+FOR_A_DAY: Final = {**HEADERS, "Cache-Control": "private, max-age=86400"}
+
+
+@router.get("/live", **needs("viewer", scope="cluster"))
+async def live(given: Given, last_event_id: Annotated[int | None, Header()] = None) -> StreamingResponse:
+    """That the journal grew, and how far (the event's id), from `Last-Event-ID` on; and to which root tasks something happened.
+
+    No task named: to too many. Pages ask what it was, under their rules.
+    """
+    return sse.stream(_news(given, last_event_id))
+
+
+async def _news(given: Services, seen: int | None) -> AsyncIterator[str]:
+    scope = overview.Scope(given.grant.system_asked(None), given.grant.cluster)
+    with given.store.subscribe() as growth, given.work.follow() as followed:
+        while not given.stopping.is_set():
+            touched = followed.take()
+            with given.store.read() as conn:
+                now = journal.head(conn).seq
+                roots = overview.roots(conn, scope, touched) if touched else []
+            if now != seen:
+                seen = now
+                yield sse.event("news", "{}", id_=seen)
+            if roots or touched is None:
+                yield sse.event("work", json.dumps(roots))
+            if not await sse.first(sse.KEEP_ALIVE, growth.wait(2 * sse.KEEP_ALIVE), followed.news.wait()):
+                yield sse.COMMENT
+            await sse.pause(APART, given.stopping)
+
+
+@router.get("/palette", **needs("viewer", scope="cluster"))
+async def palette(request: Request) -> list[dict[str, str]]:
+    """Everything that has a page: `{name, kind, path}`."""
+    view = await View.of(request)
+    found = [{"name": p.name, "kind": "page", "path": view.link(p.path)} for p in PLACES]
+    if view.api.system is None:
+        return found
+    for kind, path in (("cluster", "clusters"), ("agent", "agents"), ("replica", "replicas")):
+        items = await view.api.items(f"/v1/{path}")
+        found += [{"name": item["name"], "kind": kind, "path": view.link(f"/{path}/{item['name']}")} for item in items]
+    agents = [item["name"] for item in found if item["kind"] == "agent"]
+    for verb in ("scale", "restart"):
+        found += [{"name": f"{verb} {name}", "kind": "action", "path": view.link(f"/act/{verb}", target=name)} for name in agents]
+    return [*found, {"name": "validate", "kind": "action", "path": view.link("/act/validate")}]
+
+
+@router.get("/yaml", **needs("viewer", scope="cluster"))
+async def as_yaml(request: Request, source: str) -> PlainTextResponse:
+    """A document of the API as YAML."""
+    if not source.startswith("/v1/"):
+        raise Refused(400, "only documents of the API", "source begins with /v1/")
+    path, _, query = source.partition("?")
+    given: dict[str, Any] = dict(parse_qsl(query))
+    system = given.pop("system", request.query_params.get("system"))
+    document = await Api(request, system).get(path, **given)
+    out = StringIO()
+    YAML(typ="rt").dump(document, out)
+    return PlainTextResponse(out.getvalue(), headers=HEADERS)
+
+
+@router.get("/static/{name:path}", **needs("viewer", scope="cluster"))
+async def static(name: str) -> FileResponse:
+    """A file of the pages, by the names there are."""
+    if name not in FILES:
+        raise Refused(404, f"no file {name}", "load the page again")
+    path: Path = FILES[name]
+    return FileResponse(path, media_type=KINDS[path.suffix], headers=FOR_A_DAY)

@@ -1,0 +1,169 @@
+"""Where clusters, agents and links stand in the picture of a fleet: pure geometry, in pixels of an SVG.
+
+Clusters are drawn in columns, senders left of receivers (longest path from a cluster that nobody sends to; a link that would close a circle
+is drawn backwards). A replica is a mark of its own up to MARKS of an agent; beyond, states are counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+MARKS: Final = 64
+"""Replicas of one agent that are drawn one by one."""
+PER_ROW: Final = 16
+_WIDTH, _GAP_X, _GAP_Y, _HEAD, _NAME, _ROW, _FOOT = 236.0, 120.0, 28.0, 34.0, 24.0, 14.0, 10.0
+_INSET, _MARK = 12.0, 13.0
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A replica, or where there are too many `count` of them in one state."""
+
+    x: float
+    y: float
+    state: str
+    name: str
+    title: str
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """An agent inside its cluster's box. `y` is the baseline of its name."""
+
+    agent: Json
+    y: float
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A cluster."""
+
+    cluster: Json
+    x: float
+    y: float
+    width: float
+    height: float
+    roles: tuple[Role, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Arc:
+    """A link: a curve, and where its label stands."""
+
+    link: Json
+    path: str
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The whole, with its size."""
+
+    width: float
+    height: float
+    boxes: tuple[Box, ...]
+    arcs: tuple[Arc, ...]
+
+
+def picture(clusters: Sequence[Json], agents: Sequence[Json], links: Sequence[Json], replicas: Sequence[Json]) -> Picture:
+    """Lay a fleet out; the arguments are items of the API's lists."""
+    column = columns([c["name"] for c in clusters], [(k["from"], k["to"]) for k in links])
+    heights: defaultdict[int, float] = defaultdict(float)
+    boxes = []
+    for cluster in clusters:
+        at = column[cluster["name"]]
+        mine = [a for a in agents if a["cluster"] == cluster["name"]]
+        box = _box(cluster, at * (_WIDTH + _GAP_X), heights[at], mine, replicas)
+        heights[at] += box.height + _GAP_Y
+        boxes.append(box)
+    height = max(heights.values(), default=_GAP_Y) - _GAP_Y
+    width = (max(column.values(), default=0) + 1) * (_WIDTH + _GAP_X) - _GAP_X
+    placed = [_lowered(box, (height - heights[column[box.cluster["name"]]] + _GAP_Y) / 2) for box in boxes]
+    by_name = {box.cluster["name"]: box for box in placed}
+    known = [k for k in links if k["from"] in by_name and k["to"] in by_name]
+    return Picture(width, height, tuple(placed), tuple(_arc(k, by_name[k["from"]], by_name[k["to"]]) for k in known))
+
+
+def columns(names: Sequence[str], pairs: Iterable[tuple[str, str]]) -> dict[str, int]:
+    """The column of each cluster: one right of the rightmost that sends to it, where that is possible without going round in a circle."""
+    before: defaultdict[str, list[str]] = defaultdict(list)
+    for source, target in pairs:
+        if source in names and target in names and not _leads(before, target, source):
+            before[target].append(source)
+    found: dict[str, int] = {}
+
+    def place(name: str) -> int:
+        if name not in found:
+            found[name] = max((place(other) + 1 for other in before[name]), default=0)
+        return found[name]
+
+    for name in names:
+        place(name)
+    return found
+
+
+def _leads(before: Mapping[str, list[str]], start: str, end: str) -> bool:
+    """Whether `end` is reached from `start` already, so that a link from `end` to `start` would close a circle."""
+    ahead, seen = [end], set()
+    while ahead:
+        name = ahead.pop()
+        if name == start:
+            return True
+        if name not in seen:
+            seen.add(name)
+            ahead += before.get(name, [])
+    return False
+
+
+def _box(cluster: Json, x: float, y: float, agents: Sequence[Json], replicas: Sequence[Json]) -> Box:
+    roles, depth = [], _HEAD
+    for agent in agents:
+        mine = [r for r in replicas if r["cluster"] == agent["cluster"] and r["agent"] == agent["agent"]]
+        marks = _marks(mine, x + _INSET, y + depth + _NAME)
+        roles.append(Role(agent, y + depth + 16, marks))
+        rows = len({mark.y for mark in marks}) or 1
+        depth += _NAME + rows * _ROW + _FOOT
+    return Box(cluster, x, y, _WIDTH, depth + 4, tuple(roles))
+
+
+def _marks(replicas: Sequence[Json], x: float, y: float) -> tuple[Mark, ...]:
+    if len(replicas) <= MARKS:
+        return tuple(
+            Mark(x + 6 + n % PER_ROW * _MARK, y + 6 + n // PER_ROW * _ROW, r["state"], r["name"], _title(r)) for n, r in enumerate(replicas)
+        )
+    counts = Counter(r["state"] for r in replicas)
+    return tuple(
+        Mark(x + 6, y + 6 + row * _ROW, state, "", f"{count} {state}", count) for row, (state, count) in enumerate(counts.most_common())
+    )
+
+
+def _title(r: Json) -> str:
+    reason = f", {r['reason']}" if r["reason"] else ""
+    return f"{r['name']}: {r['state']}{reason}, pid {r['pid'] or 'none'}, {r['restarts']} restarts"
+
+
+def _lowered(box: Box, by: float) -> Box:
+    roles = tuple(
+        Role(r.agent, r.y + by, tuple(Mark(m.x, m.y + by, m.state, m.name, m.title, m.count) for m in r.marks)) for r in box.roles
+    )
+    return Box(box.cluster, box.x, box.y + by, box.width, box.height, roles)
+
+
+def _arc(link: Json, source: Box, target: Box) -> Arc:
+    """From the right side of the sender to the left of the receiver; backwards or within a column around the boxes' right sides."""
+    y1, y2 = source.y + source.height / 2, target.y + target.height / 2
+    if target.x > source.x:
+        x1, x2 = source.x + source.width, target.x
+        middle = (x1 + x2) / 2
+        return Arc(link, f"M{x1:.0f} {y1:.0f}C{middle:.0f} {y1:.0f} {middle:.0f} {y2:.0f} {x2 - 5:.0f} {y2:.0f}", middle, (y1 + y2) / 2)
+    x1, x2 = source.x + source.width, target.x + target.width
+    out = max(x1, x2) + _GAP_X / 2.5
+    y1, y2 = y1 + 12, y2 - 12 if abs(y1 - y2) > 1 else y2 + 26
+    return Arc(link, f"M{x1:.0f} {y1:.0f}C{out:.0f} {y1:.0f} {out:.0f} {y2:.0f} {x2 + 5:.0f} {y2:.0f}", out - 8, (y1 + y2) / 2)

@@ -1,0 +1,214 @@
+"""What pages make of figures: worries in order, charts with gaps, durations and times for people, payloads to begin with."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quarterdeck.web import act, pages
+from quarterdeck.web.fleet import STALE, charts, example, worries
+from quarterdeck.web.inner import Refused, address
+
+NOW = datetime(2026, 11, 28, 12, 0, tzinfo=UTC).timestamp()
+SOUND = {"failure": None, "incidents": [], "weakenings": []}
+COLUMNS = ("at", "beat_age", "lag_ms", "inflight", "memory_bytes", "cpu_seconds", "handled", "incarnation")
+
+
+def agent(name="one/reader", ready=2, desired=2, reason=""):
+    return {"name": name, "reason": reason, "replicas": {"ready": ready, "desired": desired}}
+
+
+def replica(state, reason=""):
+    return {"name": "one/reader-0", "state": state, "reason": reason}
+
+
+def link(*, open_=True, **circuits):
+    return {"name": "one->two", "open": open_, "circuits": circuits}
+
+
+def test_a_sound_fleet_has_no_worry():
+    assert worries(SOUND, [agent()], [replica("ready")], [link(closed=3)]) == []
+
+
+def test_what_holds_work_back_is_a_worry_and_names_what_ends_it():
+    told = {"kind": "WithinBudget", "target": "one", "message": "one spent 9 within a minute"}
+    lost = {"kind": "BusIntact", "target": "one/IN_reader", "message": "2 messages are gone"}
+    held, gone = worries({**SOUND, "incidents": [told, lost]}, [], [], [])
+    assert (held["path"], held["text"], held["command"]) == ("/budgets", "one spent 9 within a minute", "qd budget resume")
+    assert (gone["path"], gone["text"]) == ("/messages", "2 messages are gone")
+
+
+def test_the_failure_of_the_deployment_comes_first_and_weakenings_last():
+    failure = {"target": "one/reader", "phase": "agents", "cause": "no module"}
+    status = {**SOUND, "failure": failure, "weakenings": ["cgroup v1"]}
+    found = worries(
+        status, [agent(reason="crashes"), agent("one/other", 1)], [replica("failed", "exit 3"), replica("quarantined")], [link(open_=False)]
+    )
+    assert [(w["state"], w["target"], w["text"]) for w in found] == [
+        ("failed", "one/reader", "agents: no module"),
+        ("failed", "one/reader", "crashes"),
+        ("starting", "one/other", "1 of 2 answering"),
+        ("failed", "one/reader-0", "exit 3"),
+        ("quarantined", "one/reader-0", "quarantined"),
+        ("pending", "one->two", "the link is not open"),
+        ("draining", "this machine", "cgroup v1"),
+    ]
+    assert found[5]["command"] == "qd explain one"
+    assert found[6]["command"] == "qd status"
+    assert all(w["path"].startswith("/") for w in found)
+
+
+@pytest.mark.parametrize("circuits", [{"open": 2}, {"half-open": 1}])
+def test_a_breaker_that_is_not_closed_is_a_worry(circuits):
+    (worry,) = worries(SOUND, [], [], [link(**circuits)])
+    assert (worry["state"], worry["target"]) == ("failed", "one->two")
+
+
+@given(st.lists(st.sampled_from(["ready", "failed", "quarantined", "draining", "starting"])))
+def test_every_replica_that_needs_a_human_is_named(states):
+    assert len(worries(SOUND, [], [replica(state) for state in states], [])) == sum(s in ("failed", "quarantined") for s in states)
+
+
+def samples(*rows):
+    return {"columns": COLUMNS, "rows": rows}
+
+
+def lines(*rows):
+    return {chart.name: chart.values for chart in charts(samples(*rows))}
+
+
+def test_charts_carry_units_and_rates():
+    found = lines((0, 0.1, 1.0, 0, 1 << 20, 1.0, 10, 1), (2, 0.1, 2.0, 3, 2 << 20, 1.5, 30, 1))
+    assert found == {"Loop lag": [1.0, 2.0], "In flight": [0.0, 3.0], "Memory": [1.0, 2.0], "Processor": [25.0], "Handled": [10.0]}
+
+
+def test_a_missed_heartbeat_is_a_gap():
+    found = lines((0, 0.1, 1.0, 0, 0, 0.0, 0, 1), (1, STALE + 1, 1.0, 0, 0, 0.0, 0, 1), (2, None, 1.0, 0, 0, 0.0, 0, 1))
+    assert found["Loop lag"] == [1.0, None, None]
+    assert found["Handled"] == [None, None]
+
+
+def test_counters_that_began_again_with_a_new_process_make_no_negative_rate():
+    found = lines((0, 0.1, 1.0, 0, 0, 9.0, 900, 1), (1, 0.1, 1.0, 0, 0, 0.1, 2, 2), (2, 0.1, 1.0, 0, 0, 0.2, 4, 2))
+    assert found["Handled"] == [None, 2.0]
+    assert found["Processor"] == [None, pytest.approx(10.0)]
+
+
+def test_no_sample_yet_makes_empty_charts():
+    assert [chart.values for chart in charts(samples())] == [[]] * 5
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, ""),
+        (0.0, "0 ms"),
+        (0.0123, "12 ms"),
+        (0.5, "0.5 s"),
+        (9.96, "10.0 s"),
+        (59, "59 s"),
+        (120, "2 min"),
+        (7200, "2 h"),
+        (3 * 86_400, "3 d"),
+    ],
+)
+def test_a_duration_is_in_the_largest_unit_that_leaves_it_readable(seconds, text):
+    assert pages._seconds(seconds) == text
+
+
+@given(st.floats(0, 1e9))
+def test_every_duration_has_a_unit_and_few_digits(seconds):
+    number, _, unit = pages._seconds(seconds).partition(" ")
+    assert unit in ("ms", "s", "min", "h", "d")
+    assert float(number) >= 0
+
+
+@pytest.mark.parametrize(
+    ("at", "text"),
+    [
+        (None, ""),
+        ("", ""),
+        ("2026-11-28T12:00:00Z", "now"),
+        ("2026-11-28T11:59:30Z", "30 s ago"),
+        ("2026-11-28T15:00:00Z", "in 3 h"),
+        ("2026-11-28T10:00:00+00:00", "2 h ago"),
+    ],
+)
+def test_a_time_is_told_from_now(at, text):
+    assert pages._ago(at, NOW) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, ""),
+        ("", ""),
+        ("text", "text"),
+        (3, "3"),
+        (False, "False"),
+        ([1, "b"], "1, b"),
+        ({"a": 1, "b": None, "c": {"d": "x"}}, "a 1, c d x"),
+    ],
+)
+def test_a_value_of_a_record_goes_on_one_line(value, text):
+    assert pages.compact(value) == text
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=9),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner),
+    )
+)
+def test_any_value_of_a_record_can_be_told(value):
+    assert isinstance(pages.compact(value), str)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, ""), (0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (5 << 20, "5.0 MiB"), (3 << 30, "3.0 GiB")]
+)
+def test_sizes_have_binary_units(value, text):
+    assert pages._bytes(value) == text
+
+
+@given(st.text())
+def test_every_state_has_one_of_six_marks(state):
+    assert pages._mark(state) in {"ready", "starting", "pending", "draining", "quarantined", "failed"}
+
+
+def test_a_payload_to_begin_with_has_the_fields_that_are_asked_for():
+    schema = {
+        "type": "object",
+        "required": ["text", "count", "deep", "tags", "mode"],
+        "properties": {
+            "text": {"type": "string"},
+            "count": {"type": "integer"},
+            "deep": {"type": "boolean"},
+            "tags": {"type": "array"},
+            "mode": {"enum": ["fast", "slow"]},
+            "more": {"type": "string"},
+        },
+    }
+    assert json.loads(example(schema)) == {"text": "", "count": 0, "deep": False, "tags": [], "mode": "fast"}
+    assert example(None) == example({"type": "null"}) == ""
+
+
+def test_a_query_leaves_out_what_is_none_and_escapes_the_rest():
+    assert address("/v1/x", a=None, b=True, c="a/b&c=d") == "/v1/x?b=true&c=a%2Fb%26c%3Dd"
+    assert address("/v1/x", a=None) == "/v1/x"
+
+
+@pytest.mark.parametrize(("value", "until"), [("many", ""), ("-1", ""), ("", ""), ("3", "tomorrow")])
+def test_a_form_that_says_no_number_or_no_time_is_refused(value, until):
+    with pytest.raises(Refused) as refused:
+        act.Wish("one/reader", value, "why", until).change(act.ACTIONS["scale"])
+    assert refused.value.status == 400
+    assert refused.value.hint
+
+
+def test_a_form_becomes_the_change_that_the_command_would_make():
+    wish = act.Wish("one/reader", "3", "why", "2026-11-28T12:00")
+    assert wish.change(act.ACTIONS["scale"]) == {"target": "one/reader", "field": "replicas", "value": 3, "reason": "why", "until": NOW}
+    assert act._command(act.ACTIONS["scale"], wish) == "qd scale one/reader 3 --reason why --until 2026-11-28T12:00"

@@ -1,0 +1,111 @@
+"""Pages of work follow what happens to tasks, by the one stream of a browser; only without it they ask again and again."""
+
+import time
+
+import pytest
+
+TALKER = """\
+import asyncio
+
+from quarterdeck import Agent, Context
+
+agent = Agent("talker")
+
+
+@agent.task()
+async def talk(seconds: float, ctx: Context) -> str:
+    for n in range(3):
+        ctx.emit(f"piece {n}")
+        await asyncio.sleep(seconds)
+    return "all said"
+"""
+SEEN = """() => {
+  window.seen = {};
+  const look = () => {
+    for (const word of ['piece 0', 'piece 1', 'piece 2', 'all said']) {
+      if (!(word in window.seen) && document.querySelector('main').textContent.includes(word)) window.seen[word] = Date.now();
+    }
+  };
+  look();
+  new MutationObserver(look).observe(document.body, {subtree: true, childList: true, characterData: true});
+}"""
+
+
+@pytest.fixture(scope="module")
+def fleet(make_fleet):
+    with make_fleet("talking") as fleet:
+        fleet.write(talker=TALKER)
+        fleet.edit("quarterdeck.yaml", "        clerk:", '        talker: {run: "talker:agent", replicas: 2}\n        clerk:')
+        fleet.up()
+        yield fleet
+
+
+@pytest.fixture
+def talk(fleet):
+    """Give a task that says something three times, so many seconds apart; gives its id."""
+    return lambda seconds: fleet.client.post("/v1/tasks", {"target": "edge/talker", "payload": seconds})["id"]
+
+
+def fetches(page, path):
+    """The times at which a page is fetched, from now on."""
+    seen = []
+    page.on("request", lambda asked: seen.append(time.monotonic()) if asked.url.endswith(path) else None)
+    return seen
+
+
+def test_a_task_is_seen_to_speak_and_to_end_in_every_tab_over_one_stream(surf, talk):
+    other, streams = surf.context.new_page(), []
+    surf.context.on("request", lambda asked: streams.append(asked.url) if asked.url.endswith("/live") else None)
+    surf.go("/tasks")
+    surf.wait("navigator.locks.query().then((all) => all.held.length === 1)")
+    task = talk(1.5)
+    for page in (surf.page, other):
+        surf.go(f"/tasks/{task}", page)
+        page.evaluate(SEEN)
+    for page in (surf.page, other):
+        surf.wait("'all said' in window.seen", page=page)
+        seen = page.evaluate("window.seen")
+        apart = [(seen[b] - seen[a]) / 1000 for a, b in (("piece 1", "piece 2"), ("piece 2", "all said"))]
+        print(f"\nseconds apart on the page, 1.5 in the task: {apart}")
+        assert all(0.5 < one < 3.5 for one in apart), "a page that asks every 10 s would not see each"
+    assert len(streams) <= 3  # one for each page that was left, one for the tab that listens now
+
+
+def test_a_page_is_left_alone_while_nothing_happens_to_its_task(surf, talk):
+    ended, busy = talk(0.0), talk(0.0)
+    surf.go(f"/tasks/{busy}")
+    surf.wait("document.querySelector('main').textContent.includes('all said')")
+    surf.go(f"/tasks/{ended}")
+    surf.wait("document.querySelector('main').textContent.includes('all said')")
+    surf.page.wait_for_timeout(1000)
+    asked = fetches(surf.page, f"/tasks/{ended}")
+    other = talk(1.0)
+    surf.page.wait_for_timeout(4500)
+    assert asked == []
+    surf.go("/tasks")
+    assert other in surf.main()
+
+
+def test_a_list_of_tasks_shows_a_new_one_at_once(surf, talk):
+    surf.go("/tasks")
+    surf.wait("document.querySelector('#live').textContent === ''")
+    surf.page.wait_for_timeout(500)
+    began = time.monotonic()
+    task = talk(0.0)
+    surf.wait("(task) => document.querySelector('main').textContent.includes(task)", task)
+    took = time.monotonic() - began
+    print(f"\na new task was listed after {took:.1f} s")
+    assert took < 4
+
+
+def test_without_the_stream_the_page_asks_again_and_again(fleet, open_surf, talk):
+    with open_surf(fleet) as surf:
+        surf.watched.expects("net::ERR_FAILED")
+        surf.context.route("**/live", lambda route: route.abort())
+        task = talk(2.5)
+        surf.go(f"/tasks/{task}")
+        surf.page.evaluate(SEEN)
+        surf.wait("'all said' in window.seen", within=20)
+        seen = surf.page.evaluate("window.seen")
+        assert {"piece 1", "piece 2"} <= seen.keys()
+        assert "connection lost" in surf.page.inner_text("#live")
