@@ -1,10 +1,10 @@
-"""The fleet: intake hands out an incident piece by piece, collectors read, analysts score, the reporter merges and ranks.
+"""The fleet: an incident is one task; a collector reads each service of it, an analyst judges what it read, the reporter writes the report.
 
-A piece is one shard (a hash-chosen part of the traces) of one window (15 s) of an incident. Everything on its way is durable and named by
-run, incident, shard and window, so whoever is killed, the piece comes again to somebody else, and a piece that comes twice counts once::
+Whoever is killed, the task goes on with somebody else from where it was: windows that were read are not read again, and a report is
+written once::
 
-    outside ─ triage ─> intake ═ replay ═> intake ═ read ═> collector ═ score ═> analyst ═ collect ═> reporter      ═ durable, ─ ask
-    outside ─ report ─> intake ─ report ─> analyst ─ report ─> reporter
+    qd task submit ─> intake ─┬─ read, for each service ─> collector ─ judge ─> analyst
+                              └─ conclude ─> analyst ─ report ─> reporter
 
 `speed` is how much faster than the incident went it is replayed: 20 reads a minute in three seconds, 0 reads as fast as it can.
 """
@@ -16,7 +16,7 @@ import json
 import re
 import shutil
 import threading
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,56 +27,40 @@ import triage
 from quarterdeck import Agent, Context, Terminal
 
 DATA = Path(__file__).parent / "data"
-SHARDS = 6
 KEPT_RUNS = 32
-collector, intake, analyst, reporter = Agent(), Agent(), Agent(), Agent()
+collector, intake, analyst, reporter = Agent(concurrency=40), Agent(), Agent(), Agent()
+"""A collector mostly waits for its windows to pass; three of them can read all services of four incidents at once."""
 _reading = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Work:
-    """An incident to be replayed. `run` is the caller's name for this replay: the same one twice is one."""
+class Incident:
+    """What to look into. `run` is the caller's name for this replay; its reports are kept together."""
 
     run: str
     incident: str
     speed: float = 0.0
 
-    @property
-    def key(self) -> str:
-        """Unique for this replay."""
-        return f"{self.run}/{self.incident}"
+
+@dataclass(frozen=True)
+class Reading:
+    """One service of an incident."""
+
+    incident: str
+    service: str
+    speed: float
 
 
 @dataclass(frozen=True)
-class Piece:
-    """One shard of one window of an incident."""
+class Ranking:
+    """What an incident came to: services by suspicion, and how much was read."""
 
     run: str
     incident: str
-    speed: float
-    window: int
-    shard: int
-
-    @property
-    def key(self) -> str:
-        """Unique for this piece, whoever works on it and however often."""
-        return f"{self.run}/{self.incident}/{self.window}/{self.shard}"
-
-
-@dataclass(frozen=True)
-class Counted:
-    """What a collector counted in a piece."""
-
-    piece: Piece
-    counters: stream.Counters
-
-
-@dataclass(frozen=True)
-class Scored:
-    """What an analyst found in it."""
-
-    piece: Piece
-    evidence: triage.Evidence
+    services: int
+    lines: int
+    spans: int
+    causes: list[triage.Cause]
 
 
 @cache
@@ -95,102 +79,100 @@ def windows(incident: str) -> int:
 
 
 @cache
-def _traces(name: str) -> list[stream.Trace]:
+def traces(name: str) -> list[stream.Trace]:
+    """The traces of a folder."""
     folder = DATA / name.replace(":", "")
     return stream.traces([folder / "log.csv.gz"], [folder / "trace.csv.gz"])
 
 
-def traces(name: str) -> list[stream.Trace]:
-    """The traces of a folder, read once by each replica."""
-    with _reading:
-        return _traces(name)
-
-
-def kept(work: Work | Piece) -> Path:
-    """Where the reporter keeps a replay; raises Terminal for a name that could lead elsewhere."""
-    if not re.fullmatch(r"[\w-]{1,64}", work.run):
-        msg = f"run {work.run!r}: a run is named by up to 64 letters, digits, _ and -"
-        raise Terminal(msg)
-    return Path("runs", work.run, work.incident.replace(":", ""))
+@cache
+def _counted(name: str, window: int) -> dict[str, stream.Counters]:
+    every = traces(name)
+    begins = every[0].start + window * stream.WINDOW
+    return stream.by_service(trace for trace in every if begins <= trace.start < begins + stream.WINDOW)
 
 
 @cache
-def baseline() -> stream.Counters:
-    """The fault-free minute."""
+def _baseline() -> stream.Counters:
     return stream.count(traces("normal"))
 
 
-@intake.on("triage")
-async def submit(work: Work, ctx: Context) -> dict[str, int]:
-    """Take an incident; from here on it is done even if this replica dies. Answers how many pieces to expect."""
-    pieces, folder = windows(work.incident) * SHARDS, kept(work)
-    await ctx.publish("intake", "replay", work, key=work.key)
-    ctx.log.info("accepted", run=folder.parts[1], incident=work.incident, pieces=pieces)
-    return {"pieces": pieces}
+def counted(incident: str, window: int, service: str) -> stream.Counters:
+    """What one service did in one window; files are read and counted once by each replica."""
+    with _reading:
+        return _counted(incident, window).get(service, stream.nothing())
 
 
-@intake.on("replay")
-async def replay(work: Work, ctx: Context) -> None:
-    """Hand out window after window at the pace of the replay."""
-    total = windows(work.incident)
+def services(incident: str) -> list[str]:
+    """Every service that wrote a line or a span."""
+    with _reading:
+        every = traces(incident)
+    return sorted({event.service for trace in every for event in (*trace.lines, *trace.spans)})
+
+
+@intake.task("triage")
+async def look_into(order: Incident, ctx: Context) -> Ranking:
+    """Have every service read and judged, and the findings put together."""
+    if not re.fullmatch(r"[\w-]{1,64}", order.run):
+        msg = f"run {order.run!r}: a run is named by up to 64 letters, digits, _ and -"
+        raise Terminal(msg)
+    windows(order.incident)
+    names = await ctx.step("services", services, order.incident)
+    readings = [Reading(order.incident, name, order.speed) for name in names]
+    found = await asyncio.gather(*(ctx.delegate("collector", "read", reading, name=reading.service) for reading in readings))
+    evidence = {phase: triage.merge(each[phase] for each in found) for phase in found[0]}
+    ctx.log.info("read", incident=order.incident, services=len(names))
+    return await ctx.delegate("analysts/analyst", "conclude", {"order": order, "services": len(names), "evidence": evidence}, into=Ranking)
+
+
+@collector.task("read")
+async def read(reading: Reading, ctx: Context) -> Any:
+    """Read a service window by window at the pace of the replay, and have it judged."""
+    total, seen = windows(reading.incident), []
     for window in range(total):
-        for shard in range(SHARDS):
-            piece = Piece(work.run, work.incident, work.speed, window, shard)
-            await ctx.publish("collector", "read", piece, key=piece.key)
-        ctx.progress((window + 1) / total, f"{work.incident} window {window + 1} of {total}")
-        await asyncio.sleep(stream.WINDOW / work.speed if work.speed > 0 else 0)
+        seen.append(await ctx.step(f"window {window}", read_window, reading, window))
+        ctx.progress((window + 1) / total, f"{reading.service} of {reading.incident}")
+    return await ctx.delegate("analysts/analyst", "judge", seen)
 
 
-@collector.on("read")
-async def read(piece: Piece, ctx: Context) -> None:
-    """Read a piece at the pace of the replay and pass on what was counted."""
-    every = await asyncio.to_thread(traces, piece.incident)
-    begins = every[0].start + piece.window * stream.WINDOW
-    mine = [
-        trace for trace in every if begins <= trace.start < begins + stream.WINDOW and stream.shard_of(trace.trace, SHARDS) == piece.shard
-    ]
-    clock = 0.0
-    for trace in mine:
-        pause = trace.start - begins - clock
-        clock += pause
-        await asyncio.sleep(pause / piece.speed if piece.speed > 0 else 0)
-    await ctx.publish("analysts/analyst", "score", Counted(piece, stream.count(mine)), key=piece.key)
+async def read_window(reading: Reading, window: int) -> stream.Counters:
+    """A window is there when it has passed."""
+    await asyncio.sleep(stream.WINDOW / reading.speed if reading.speed > 0 else 0)
+    return await asyncio.to_thread(counted, reading.incident, window, reading.service)
 
 
-@analyst.on("score")
-async def score(counted: Counted, ctx: Context) -> None:
-    """Compare a piece with the fault-free minute."""
-    base = await asyncio.to_thread(baseline)
-    scored = Scored(counted.piece, triage.compare(counted.counters, base))
-    await ctx.publish("reporting/reporter", "collect", scored, key=counted.piece.key)
+@analyst.task("judge")
+def judge(seen: list[stream.Counters]) -> dict[triage.Phase, triage.Evidence]:
+    """Compare a service with the fault-free minute, window by window."""
+    with _reading:
+        base = _baseline()
+    return triage.phases((window * stream.WINDOW, triage.compare(counters, base)) for window, counters in enumerate(seen))
 
 
-@reporter.on("collect")
-def collect(scored: Scored) -> None:
-    """Keep what was found in a piece: one file each in this replica's own folder, so that a second copy changes nothing."""
-    piece = scored.piece
-    file = kept(piece) / f"{piece.window}-{piece.shard}.json"
+@analyst.task("conclude")
+async def conclude(found: dict[str, Any], ctx: Context) -> Ranking:
+    """Rank the services and hand the ranking to the reporter."""
+    order, evidence = Incident(**found["order"]), found["evidence"]
+    total = triage.merge(evidence.values())
+    causes = triage.rank(evidence["before"], evidence["during"])[:5]
+    ranking = Ranking(order.run, order.incident, found["services"], total["lines"], total["spans"], causes)
+    return await ctx.delegate("reporting/reporter", "report", ranking, into=Ranking)
+
+
+@reporter.task("report")
+async def write_report(ranking: Ranking, ctx: Context) -> Ranking:
+    """Write the report, once."""
+    await ctx.effect(f"report {ranking.incident}", write_once, ranking.run, ranking.incident, json.dumps(asdict(ranking), indent=1))
+    ctx.log.info("report written", incident=ranking.incident, first=ranking.causes[0]["service"] if ranking.causes else "none")
+    return ranking
+
+
+def write_once(run: str, incident: str, text: str) -> None:
+    """Fails where the file is already: a second report would be one too many."""
+    file = Path("runs", run, f"{incident.replace(':', '')}.json")
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(f".{threading.get_ident()}")
-    part.write_text(json.dumps(scored.evidence), encoding="utf-8")
-    part.replace(file)
-
-
-@reporter.on("report")
-def conclude(work: Work, ctx: Context) -> dict[str, Any]:
-    """Merge what has arrived, rank the services and write the report once all is there."""
-    folder = kept(work)
-    found = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json"))}
-    expected = windows(work.incident) * SHARDS
-    answer: dict[str, Any] = {"incident": work.incident, "expected": expected, "arrived": len(found)}
-    if len(found) < expected:
-        return answer
-    phases = triage.phases((int(name.partition("-")[0]) * stream.WINDOW, evidence) for name, evidence in found.items())
-    total = triage.merge(phases.values())
-    answer |= {"lines": total["lines"], "spans": total["spans"], "causes": triage.rank(phases["before"], phases["during"])[:5]}
-    folder.with_suffix(".report").write_text(json.dumps(answer, indent=1), encoding="utf-8")
-    ctx.log.info("report written", incident=work.incident, first=answer["causes"][0]["service"] if answer["causes"] else "none")
-    return answer
+    with file.open("x", encoding="utf-8") as report:
+        report.write(text)
 
 
 @reporter.start
@@ -199,15 +181,3 @@ def forget_old_runs() -> None:
     runs = sorted(Path("runs").glob("*"), key=lambda run: run.stat().st_mtime, reverse=True)
     for run in runs[KEPT_RUNS:]:
         shutil.rmtree(run)
-
-
-@intake.on("report")
-async def ask_analyst(work: Work, ctx: Context) -> object:
-    """The report for the outside, or how much of it has arrived."""
-    return await ctx.ask("analysts/analyst", "report", work)
-
-
-@analyst.on("report")
-async def ask_reporter(work: Work, ctx: Context) -> object:
-    """Pass the question on: only analysts are linked to reporting."""
-    return await ctx.ask("reporting/reporter", "report", work)

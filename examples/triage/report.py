@@ -54,7 +54,7 @@ def render(answer: dict[str, Any], verdict: Verdict, fault: dict[str, str]) -> s
     return "\n".join([
         f"# Incident {answer['incident']}",
         "",
-        f"Read {answer['lines']:,} log lines and {answer['spans']:,} spans in {answer['arrived']} of {answer['expected']} pieces.",
+        f"Read {answer['lines']:,} log lines and {answer['spans']:,} spans of {answer['services']} services.",
         "",
         "## Suspected root causes",
         "",

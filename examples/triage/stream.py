@@ -157,11 +157,6 @@ def traces(logs: Iterable[Path], spans: Iterable[Path]) -> list[Trace]:
     return sorted(found.values(), key=lambda each: (each.start, each.trace))
 
 
-def shard_of(trace: str, of: int) -> int:
-    """The shard, 0 to `of` - 1, that reads this trace; whole traces stay together so that a call can be put together."""
-    return zlib.crc32(trace.encode()) % of
-
-
 def bucket(microseconds: float) -> int:
     """The bucket of a self time."""
     return round(math.log2(max(1.0, microseconds)) * BUCKETS_PER_OCTAVE)
@@ -192,12 +187,31 @@ class Counters(TypedDict):
 
 def count(found: Iterable[Trace]) -> Counters:
     """Put the calls of some traces together and count them."""
-    total = Counters(lines=0, spans=0, calls={}, texts={})
+    total = nothing()
     for trace in found:
         total["lines"] += len(trace.lines)
         total["spans"] += len(trace.spans)
         _count_trace(trace, total)
     return total
+
+
+def nothing() -> Counters:
+    """Of no traces."""
+    return Counters(lines=0, spans=0, calls={}, texts={})
+
+
+def by_service(found: Iterable[Trace]) -> dict[str, Counters]:
+    """Count some traces for each service that wrote something in them: its own lines, spans and calls."""
+    every = list(found)
+    whole, parts = count(every), {}
+    for event in (event for trace in every for event in (*trace.lines, *trace.spans)):
+        own = parts.setdefault(event.service, nothing())
+        own["lines" if isinstance(event, Line) else "spans"] += 1
+    for name, call in whole["calls"].items():
+        own = parts[name.partition(" ")[0]]
+        own["calls"][name] = call
+        own["texts"] |= {mark: whole["texts"][mark] for mark in call["marks"] if mark in whole["texts"]}
+    return parts
 
 
 def _count_trace(trace: Trace, total: Counters) -> None:

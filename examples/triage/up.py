@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import sys
 from pathlib import Path
@@ -18,6 +17,8 @@ from quarterdeck.cli.up import Up
 from quarterdeck.errors import QuarterdeckError
 
 HERE = Path(__file__).parent
+SYSTEM = "triage"
+Document = dict[str, Any]
 DEPLOY_WITHIN = 120.0
 
 
@@ -31,7 +32,8 @@ def main() -> int:
     sound = []
 
     def proof(session: Session) -> None:
-        outcome = asyncio.run(_prove(session, given.speed, given.reports))
+        written = session.home.node / "work" / SYSTEM / "reporting"
+        outcome = prove.run(Control(session), lambda line: session.screen.line(f" {line}"), given.speed, given.reports, written)
         sound.append(outcome.sound)
 
     try:
@@ -43,21 +45,42 @@ def main() -> int:
     return result.exit_code or (0 if sound == [True] else 1)
 
 
-async def _prove(session: Session, speed: float, reports: Path) -> prove.Outcome:
-    client = session.client
+class Control:
+    """The control plane's doors, as the proof wants them."""
 
-    async def ask(target: str, verb: str, payload: Any) -> Any:
-        body = {"system": "triage", "target": target, "verb": verb, "payload": payload, "timeout": 30}
-        return (await asyncio.to_thread(client.post, "/v1/ask", body, timeout=40))["reply"]
+    def __init__(self, session: Session) -> None:
+        self._client = session.client
 
-    def replicas() -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = client.get("/v1/replicas", {"system": "triage"})["items"]
+    def submit(self, target: str, verb: str, payload: Document, key: str) -> Document:
+        """Give work."""
+        order = {"system": SYSTEM, "target": target, "verb": verb, "payload": payload, "key": key}
+        made: Document = self._client.post("/v1/tasks", order)
+        return made
+
+    def task(self, task: str, wait: float = 0.0) -> Document:
+        """A task, once it has ended or so many seconds are over."""
+        found: Document = self._client.get(f"/v1/tasks/{task}", {"wait": wait}, timeout=wait + 10)
         return found
 
-    def say(line: str) -> None:
-        session.screen.line(f" {line}")
+    def tree(self, task: str) -> list[Document]:
+        """It and all below it."""
+        return self._items(f"/v1/tasks/{task}/tree", {})
 
-    return await prove.run(ask, replicas, say, speed, reports)
+    def history(self, task: str) -> list[Document]:
+        """What happened to them."""
+        return self._items(f"/v1/tasks/{task}/history", {})
+
+    def working(self, target: str) -> list[Document]:
+        """What an agent works on."""
+        return self._items("/v1/tasks", {"system": SYSTEM, "target": target, "state": "running", "limit": 500})
+
+    def replicas(self) -> list[Document]:
+        """Every replica."""
+        return self._items("/v1/replicas", {"system": SYSTEM})
+
+    def _items(self, path: str, query: Document) -> list[Document]:
+        found: list[Document] = self._client.get(path, query)["items"]
+        return found
 
 
 if __name__ == "__main__":

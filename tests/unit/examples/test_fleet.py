@@ -1,6 +1,7 @@
 """The agents on the test bench, and the proof's own logic against it."""
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -10,8 +11,9 @@ import prove
 import pytest
 import report
 
-from quarterdeck import RemoteError
+from quarterdeck import TaskFailed
 from quarterdeck.agents import testing
+from quarterdeck.clock import SystemClock, iso
 
 AGENTS = {
     "collectors/intake": agents.intake,
@@ -23,36 +25,39 @@ INCIDENT = "2023-01-29T11:29"
 TOLD = agents.index()["incidents"]
 
 
-def test_an_incident_is_read_once_and_ranked(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    async def work():
+def play(body):
+    async def whole():
         async with testing.fleet(AGENTS) as fleet:
-            order = {"run": "r", "incident": INCIDENT}
-            accepted = await fleet.ask("collectors/intake", "triage", order)
-            before = await fleet.ask("collectors/intake", "report", order)
-            await fleet.settled()
-            await fleet.ask("collectors/intake", "triage", order)
-            await fleet.settled()
-            return accepted, before, await fleet.ask("collectors/intake", "report", order), fleet.messages
+            return await body(fleet)
 
-    accepted, before, answer, messages = asyncio.run(work())
-    assert "causes" not in before
-    assert answer["arrived"] == answer["expected"] == accepted["pieces"] == TOLD[INCIDENT]["windows"] * agents.SHARDS
-    assert (answer["lines"], answer["spans"]) == (TOLD[INCIDENT]["lines"], TOLD[INCIDENT]["spans"])
-    assert {message.outcome for message in messages} == {"ok"}
-    assert len([message for message in messages if message.verb == "read"]) == accepted["pieces"]
-    assert answer["causes"]
-    assert (tmp_path / "runs" / "r" / f"{INCIDENT.replace(':', '')}.report").is_file()
+    return asyncio.run(whole())
 
 
-def test_a_piece_that_comes_twice_counts_once(tmp_path, monkeypatch):
+def test_an_incident_is_read_once_and_ranked_though_a_collector_dies(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    piece = agents.Piece("r", INCIDENT, 0.0, 3, 1)
-    evidence = {"lines": 5, "spans": 1, "changes": {}, "texts": {}}
-    for _ in range(3):
-        agents.collect(agents.Scored(piece, evidence))
-    assert [path.name for path in (tmp_path / "runs" / "r").rglob("*.*")] == ["3-1.json"]
+
+    async def body(fleet):
+        order = {"run": "r", "incident": INCIDENT}
+        fleet.crash_at(step="window 3")
+        answer = await fleet.run("collectors/intake", order, verb="triage", key="r")
+        assert await fleet.run("collectors/intake", order, verb="triage", key="r") == answer
+        return answer, fleet.tasks, fleet.effects
+
+    answer, tasks, effects = play(body)
+    assert (answer["lines"], answer["spans"]) == (TOLD[INCIDENT]["lines"], TOLD[INCIDENT]["spans"])
+    assert {task.state for task in tasks} == {"done"}
+    assert {task.attempts for task in tasks if task.verb == "read"} == {2}
+    assert len([task for task in tasks if task.verb == "read"]) == answer["services"]
+    assert [(effect.key, effect.outcome) for effect in effects] == [(f"report {INCIDENT}", "done")]
+    assert answer["causes"][0]["service"] == "ts-price-service"
+    assert json.loads((tmp_path / "runs" / "r" / f"{INCIDENT.replace(':', '')}.json").read_text()) == answer
+
+
+def test_a_second_report_would_be_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    agents.write_once("r", INCIDENT, "1")
+    with pytest.raises(FileExistsError):
+        agents.write_once("r", INCIDENT, "2")
 
 
 @pytest.mark.parametrize(
@@ -61,14 +66,12 @@ def test_a_piece_that_comes_twice_counts_once(tmp_path, monkeypatch):
 def test_what_is_no_incident_or_no_name_is_refused(order, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
-    async def work():
-        async with testing.fleet(AGENTS) as fleet:
-            await fleet.ask("collectors/intake", "triage", order)
+    async def body(fleet):
+        with pytest.raises(TaskFailed, match=r"is failed: Terminal: (no incident|run )"):
+            await fleet.run("collectors/intake", order, verb="triage")
+        return len(fleet.tasks)
 
-    with pytest.raises(BaseException) as caught:  # noqa: PT011 a group around the remote error
-        asyncio.run(work())
-    found = caught.value.exceptions[0] if isinstance(caught.value, BaseExceptionGroup) else caught.value
-    assert isinstance(found, RemoteError)
+    assert play(body) == 1
     assert not list(tmp_path.rglob("*.json"))
 
 
@@ -85,36 +88,58 @@ def test_old_runs_are_forgotten(tmp_path, monkeypatch):
 class Fleet:
     """A fake control plane: real processes stand for collectors, and one that died comes back after some polls."""
 
-    def __init__(self, *, heals=True, loses=0):
+    def __init__(self, *, heals=True, **records):
         self.processes = {f"collectors/collector-{n}": start() for n in range(2)}
         self.heals = heals
-        self.loses = loses
-        self.polls = 0
+        self.records = {"state": "done", "ends": 1, "calls": 1, "files": 1, **records}
+        self.orders = {}
+        self.folder = None
 
-    async def ask(self, target, verb, payload):
-        told = TOLD[payload["incident"]]
-        pieces = told["windows"] * agents.SHARDS
-        if verb == "triage":
-            return {"pieces": pieces + self.loses}
-        self.polls += 1
-        if self.polls <= len(TOLD):
-            return {"incident": payload["incident"], "expected": pieces, "arrived": self.polls - 1}
+    def submit(self, target, verb, payload, key):
+        self.orders[key] = payload
+        if self.folder is not None and self.records["files"]:
+            file = self.folder / "reporter-0" / "runs" / payload["run"] / f"{len(self.orders)}.json"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("{}")
+        return {"id": key}
+
+    def task(self, task, wait=0.0):
+        if task not in self.orders:
+            return {"id": task, "steps": [{"name": "window 0#1", "fence": 1}], "state": "running"}
+        told = TOLD[self.orders[task]["incident"]]
         causes = [{"service": "ts-price-service", "score": 0.9, "signal": "pattern", "evidence": "<b>|x"}]
-        return {
-            "incident": payload["incident"],
-            "expected": pieces,
-            "arrived": pieces,
+        result = {
+            "incident": self.orders[task]["incident"],
+            "services": 2,
             "lines": told["lines"],
             "spans": told["spans"],
             "causes": causes,
         }
+        return {"id": task, "state": "done", "result": result, "error": None, "reason": ""}
+
+    def working(self, target):
+        owner = "collectors/collector-1"
+        return [{"id": f"{key}/read", "owner": owner} for key in self.orders]
+
+    def tree(self, task):
+        effect = {"key": "report", "outcome": "done"}
+        steps = [{"name": "window 0#1", "fence": 1}, {"name": "window 1#1", "fence": 2}]
+        return [
+            {"id": task, "state": "done", "fence": 1, "effects": [effect], "steps": []},
+            {"id": f"{task}/read", "state": self.records["state"], "fence": 2, "effects": [], "steps": steps},
+        ]
+
+    def history(self, task):
+        done = [{"task": name, "event": "done", "fence": 1} for name in (task, f"{task}/read")] * self.records["ends"]
+        claims = [{"task": f"{task}/read", "event": "claim", "fence": fence} for fence in (1, 2)]
+        return [*claims, *done, *({"task": task, "event": "effect.started", "fence": 1} for _ in range(self.records["calls"]))]
 
     def replicas(self):
         for name, process in self.processes.items():
             if process.poll() is not None and self.heals:
                 self.processes[name] = start()
         return [
-            {"name": name, "pid": process.pid, "state": "ready" if process.poll() is None else "failed"}
+            {"name": name, "pid": process.pid, "state": "ready" if process.poll() is None else "failed", "since": iso(SystemClock().now())}
             for name, process in self.processes.items()
         ]
 
@@ -143,11 +168,18 @@ def make():
             process.stdin.close()
 
 
-def test_the_proof_kills_one_collector_and_adds_up(make, tmp_path):
-    fleet, said = make(), []
+def prove_it(fleet, tmp_path, say=lambda _: None):
+    fleet.folder = tmp_path / "work"
     first = fleet.processes["collectors/collector-1"]
-    outcome = asyncio.run(prove.run(fleet.ask, fleet.replicas, said.append, 0, tmp_path / "reports"))
-    first.stdin.close()
+    try:
+        return prove.run(fleet, say, 0, tmp_path / "reports", fleet.folder), first
+    finally:
+        first.stdin.close()
+
+
+def test_the_proof_kills_one_collector_in_the_middle_and_adds_up(make, tmp_path):
+    said = []
+    outcome, first = prove_it(make(), tmp_path, said.append)
     assert first.returncode == -9
     assert outcome.healing.replica == "collectors/collector-1"
     assert outcome.healing.old_pid == first.pid != outcome.healing.new_pid
@@ -155,28 +187,36 @@ def test_the_proof_kills_one_collector_and_adds_up(make, tmp_path):
     assert (outcome.incidents, outcome.right, outcome.in_top_three) == (4, 1, 1)
     assert outcome.lines == sum(told["lines"] for told in TOLD.values())
     assert [line.split()[0] for line in said] == ["Working", "Healed", "Result"]
-    assert "0 of 288 messages lost" in said[1]
-    assert "while reading" in said[1]
+    assert "in the middle of 4 tasks" in said[1]
+    assert "4 went on elsewhere, 4 windows kept; 0 of 8 tasks lost" in said[1]
+    assert "4 incidents, each reported once; root cause right in 1" in said[2]
 
 
-def test_lost_messages_are_counted(make, tmp_path):
-    fleet = make(loses=2)
-    first = fleet.processes["collectors/collector-1"]
-    outcome = asyncio.run(prove.run(fleet.ask, fleet.replicas, lambda _: None, 0, tmp_path / "reports"))
-    first.stdin.close()
-    assert outcome.lost == 2 * len(TOLD)
+@pytest.mark.parametrize(
+    ("records", "line"),
+    [
+        ({"state": "running"}, "0 went on elsewhere, 0 windows kept; 4 of 8 tasks lost"),
+        ({"ends": 2}, "0 of 8 tasks lost, 8 ended not once"),
+        ({"ends": 0}, "0 of 8 tasks lost, 8 ended not once"),
+        ({"calls": 2}, "4 reports in 8 calls and 4 files"),
+        ({"files": 0}, "4 reports in 4 calls and 0 files"),
+    ],
+)
+def test_what_does_not_add_up_is_said(make, tmp_path, records, line):
+    said = []
+    outcome, _ = prove_it(make(**records), tmp_path, said.append)
     assert not outcome.sound
+    assert line in "\n".join(said)
 
 
 def test_a_replica_that_does_not_come_back_is_said(make, tmp_path, monkeypatch):
     monkeypatch.setattr(prove, "HEAL_DEADLINE", 0.2)
-    fleet = make(heals=False)
     with pytest.raises(TimeoutError, match=r"collector-1 .* was not ready again"):
-        asyncio.run(prove.run(fleet.ask, fleet.replicas, lambda _: None, 0, tmp_path / "reports"))
+        prove_it(make(heals=False), tmp_path)
 
 
 def test_reports_state_the_truth_and_escape_log_text(tmp_path):
-    answer = {"incident": INCIDENT, "expected": 1, "arrived": 1, "lines": 1, "spans": 1}
+    answer = {"incident": INCIDENT, "services": 1, "lines": 1, "spans": 1}
     right = {**answer, "causes": [{"service": "ts-price-service", "score": 0.9, "signal": "pattern", "evidence": "<img src=x> | `a`\n# b"}]}
     verdicts = report.write([right], tmp_path)
     text = (tmp_path / "2023-01-29T1129.md").read_text(encoding="utf-8")

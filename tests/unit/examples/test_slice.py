@@ -9,6 +9,7 @@ import pytest
 import report
 import slice_train_ticket as cutter
 import stream
+import triage
 
 from quarterdeck.spec.load import load_file
 from quarterdeck.store.tree import leaves
@@ -50,12 +51,25 @@ def test_the_thinning_rule_is_the_stated_one(name):
     assert all(cutter.kept(trace.trace) for trace in agents.traces(name))
 
 
-def test_every_line_belongs_to_exactly_one_piece():
+def test_every_line_is_read_with_one_service_in_one_window():
     name = next(iter(INDEX["incidents"]))
-    traces = agents.traces(name)
-    pieces = [(int((trace.start - traces[0].start) // stream.WINDOW), stream.shard_of(trace.trace, agents.SHARDS)) for trace in traces]
-    assert all(0 <= window < INDEX["incidents"][name]["windows"] for window, _ in pieces)
-    assert len({shard for _, shard in pieces}) == agents.SHARDS
+    told = INDEX["incidents"][name]
+    read = [agents.counted(name, window, service) for window in range(told["windows"]) for service in agents.services(name)]
+    assert (sum(part["lines"] for part in read), sum(part["spans"] for part in read)) == (told["lines"], told["spans"])
+
+
+def test_services_read_apart_are_ranked_as_read_together():
+    name = next(iter(INDEX["incidents"]))
+    base = stream.count(agents.traces("normal"))
+    starts = agents.traces(name)[0].start
+    windows = [
+        [t for t in agents.traces(name) if (t.start - starts) // stream.WINDOW == n] for n in range(INDEX["incidents"][name]["windows"])
+    ]
+    together = triage.phases((n * stream.WINDOW, triage.compare(stream.count(part), base)) for n, part in enumerate(windows))
+    apart = [agents.judge([agents.counted(name, n, service) for n in range(len(windows))]) for service in agents.services(name)]
+    merged = {phase: triage.merge(each[phase] for each in apart) for phase in together}
+    ranked = [triage.rank(found["before"], found["during"]) for found in (together, merged)]
+    assert [(cause["service"], cause["score"]) for cause in ranked[0]] == [(cause["service"], cause["score"]) for cause in ranked[1]]
 
 
 def test_the_agents_tree_has_no_solution_and_nothing_that_reads_it():

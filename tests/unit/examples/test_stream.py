@@ -142,7 +142,12 @@ def test_a_call_that_found_a_service_unavailable_is_not_judged():
     assert (call["n"], call["judged"], call["marks"]) == (1, 0, {})
 
 
-@settings(deadline=None)
-@given(st.text(), st.integers(1, 50))
-def test_every_trace_has_one_shard(trace, of):
-    assert [stream.shard_of(trace, of) == shard for shard in range(of)].count(True) == 1
+def test_counts_by_service_add_up_to_the_whole():
+    rows = [span_row("a", "root", 100), span_row("b", "a", 30)]
+    trace = stream.Trace("t", [stream.parse_line(log_row("x", span="a"))], [stream.parse_span(row) for row in rows])
+    whole, parts = stream.count([trace]), stream.by_service([trace])
+    assert sum(part["lines"] for part in parts.values()) == whole["lines"] == 1
+    assert sum(part["spans"] for part in parts.values()) == whole["spans"] == 2
+    assert {name: call for part in parts.values() for name, call in part["calls"].items()} == whole["calls"]
+    assert {mark for part in parts.values() for mark in part["texts"]} == set(whole["texts"])
+    assert stream.by_service([]) == {}
