@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -10,6 +13,8 @@ from typing import Any
 import measure
 
 from quarterdeck import linux
+
+Peer = Callable[[], AbstractContextManager[measure.Ray | str]]
 
 
 def ours(fleet: measure.Fleet, count: int) -> dict[str, Any]:
@@ -26,26 +31,34 @@ def platform(fleet: measure.Fleet) -> float:
     roots = {int((fleet.home.node / "lock").read_text()), fleet.client.get("/v1/version")["pid"]}
     every = [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit()]
     ours = roots | {pid for pid in every for root in roots if linux.descends(pid, root)}
-    return sum(measure.pss(ours - set(fleet.pids())))
+    return sum(measure.pss(ours - {r["pid"] for r in fleet.client.get("/v1/replicas")["items"]}))
 
 
-def sizes(fleet: measure.Fleet, peer: measure.Ray | str, count: int, rounds: int) -> dict[str, object]:
-    """One size, alternating."""
+def sizes(peer: Peer, count: int, rounds: int) -> dict[str, Any]:
+    """One size: ours and the peer by turns, neither running while the other is measured."""
     mine, theirs = [], []
     for _ in range(rounds):
-        mine.append(ours(fleet, count))
-        if isinstance(peer, measure.Ray):
-            theirs.append(peer.call("create", count=count))
-    found: dict[str, object] = {
+        with measure.fleet() as fleet:
+            idle = platform(fleet)
+            mine.append({**ours(fleet, count), "idle": idle})
+            fleet.scale(1)
+            mine[-1]["after"] = platform(fleet)
+        with peer() as other:
+            if isinstance(other, measure.Ray):
+                theirs.append({**other.call("create", count=count), "idle": other.base})
+    found: dict[str, Any] = {
         "replicas": count,
         "rounds": rounds,
         "ours_per_second": round(median(count / m["seconds"] for m in mine), 1),
         "ours_pss_mib": round(mean(mean(m["pss"]) for m in mine), 2),
+        "ours_base_pss_mib": round(median(m["idle"] for m in mine), 1),
+        "ours_base_pss_afterwards_mib": round(median(m["after"] for m in mine), 1),
     }
     if theirs:
         ratios = [b["seconds"] / a["seconds"] for a, b in zip(mine, theirs, strict=True)]
         found["peer_per_second"] = round(median(count / t["seconds"] for t in theirs), 2)
         found["peer_pss_mib"] = round(mean(mean(t["pss"]) for t in theirs), 2)
+        found["peer_base_pss_mib"] = round(median(t["idle"] for t in theirs), 1)
         found["ratio"] = {"median": round(median(ratios), 1), "least": round(min(ratios), 1), "most": round(max(ratios), 1)}
         found["peer_steady"] = measure.spread([t["seconds"] for t in theirs]) <= measure.STEADY
     return found
@@ -59,27 +72,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--ray", type=Path)
     parser.add_argument("--no-peer", action="store_true")
     given = parser.parse_args(arguments)
-    with measure.fleet() as fleet:
-        idle = platform(fleet)
-        if given.no_peer:
-            peer, found = "not asked for", [sizes(fleet, "", count, given.rounds) for count in given.counts]
-            base = 0.0
-        else:
-            with measure.ray(given.ray) as other:
-                found = [sizes(fleet, other, count, given.rounds) for count in given.counts]
-                peer, base = ("ray", other.base) if isinstance(other, measure.Ray) else (other, 0.0)
-        fleet.scale(1)
-        after = platform(fleet)
-    what = "asked for to answering; PSS of each replica"
-    measure.report(
-        "G2",
-        what=what,
-        peer=peer,
-        sizes=found,
-        ours_base_pss_mib=round(idle, 1),
-        ours_base_pss_afterwards_mib=round(after, 1),
-        peer_base_pss_mib=round(base, 1),
-    )
+    peer: Peer = partial(nullcontext, "not asked for") if given.no_peer else partial(measure.ray, given.ray)
+    found = [sizes(peer, count, given.rounds) for count in given.counts]
+    named = "ray" if "peer_per_second" in found[0] else "none"
+    measure.report("G2", what="asked for to answering; PSS of each replica, and of the idle platform", peer=named, sizes=found)
 
 
 if __name__ == "__main__":

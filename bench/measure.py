@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,13 +16,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from quarterdeck.cli.client import Client
+from quarterdeck.client.wire import Wire
 from quarterdeck.clock import SystemClock
 from quarterdeck.model.home import Home
 
 HERE = Path(__file__).parent
 QD = Path(sys.executable).with_name("qd")
-RAY_ENVIRONMENT = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quarterdeck-bench" / "ray"
+ENVIRONMENTS = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quarterdeck-bench"
 STATE = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
 STEADY = 0.30
 SPEC = """\
@@ -35,8 +35,9 @@ spec:
       quota: {replicas: 600}
       agents:
         echo: {run: "echo:agent", replicas: 1, restart: {budget: 1000, within: 1s}}
+        witness: {run: "witness:agent", replicas: 1}
 """
-AGENT = '''\
+ECHO = '''\
 """Answers with its pid."""
 
 import os
@@ -50,14 +51,41 @@ agent = Agent("echo")
 def pid() -> int:
     return os.getpid()
 '''
+WITNESS = '''\
+"""Asks another agent until a new process answers in its name; tells when that was, on the machine's monotonic clock."""
+
+import asyncio
+import time
+from contextlib import suppress
+
+from quarterdeck import Agent, Context, NoAnswer
+
+agent = Agent("witness")
+
+
+@agent.on("successor")
+async def successor(old: int, ctx: Context) -> float:
+    found = asyncio.get_running_loop().create_future()
+
+    async def look() -> None:
+        with suppress(NoAnswer):
+            if await ctx.ask("echo-0", "pid", timeout=0.3) != old and not found.done():
+                found.set_result(time.monotonic())
+
+    async with asyncio.TaskGroup() as looks:
+        while not found.done():  # without waiting for the one before: what the dying process took with it is lost
+            looks.create_task(look())
+            await asyncio.sleep(0.005)
+    return found.result()
+'''
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """One agent `pool/echo` in a home of its own, reached through the command's own door."""
+    """The agent `pool/echo`, and one that watches it, in a home of its own, reached through the command's own door."""
 
     home: Home
-    client: Client
+    client: Wire
 
     def qd(self, *arguments: str) -> None:
         """Run the command; raises CalledProcessError."""
@@ -70,31 +98,43 @@ class Fleet:
         body = {"target": target, "verb": "pid", "payload": None, "timeout": timeout}
         return int(self.client.post("/v1/ask", body)["reply"])
 
+    def successor(self, old: int) -> float:
+        """When another process than `old` answered the witness as `pool/echo-0`: seconds of the machine's monotonic clock."""
+        body = {"target": "pool/witness", "verb": "successor", "payload": old, "timeout": 30}
+        return float(self.client.post("/v1/ask", body, timeout=35)["reply"])
+
     def scale(self, count: int) -> float:
-        """Ask for that many replicas; gives the seconds until all of them are ready, or gone."""
-        began = time.perf_counter()
+        """Ask for that many replicas and wait for them; gives the seconds until the last of them was ready, as the node noted it."""
+        began = SystemClock().now()
         change = {"target": "pool/echo", "field": "replicas", "value": count, "reason": "benchmark"}
         self.client.post("/v1/changes", change)
         until(lambda: len(self.pids()) == count, within=120)
-        return time.perf_counter() - began
+        return max(datetime.fromisoformat(r["since"]).timestamp() for r in self.replicas()) - began
 
     def pids(self) -> list[int]:
         """Of the replicas that are ready."""
-        items = self.client.get("/v1/replicas")["items"]
-        return [r["pid"] for r in items if r["state"] == "ready" or (r["pid"] and r["state"] == "draining")]
+        return [r["pid"] for r in self.replicas() if r["state"] == "ready" or (r["pid"] and r["state"] == "draining")]
+
+    def replicas(self) -> list[dict[str, Any]]:
+        """Those of `pool/echo`, as the API lists them."""
+        return [r for r in self.client.get("/v1/replicas")["items"] if r["name"].startswith("pool/echo-")]
 
 
 @contextmanager
-def fleet() -> Iterator[Fleet]:
-    """A deployed fleet, taken down at the end. It lives where homes live: in a crowded /tmp Landlock has more to list."""
+def fleet(agents: Mapping[str, str] | None = None) -> Iterator[Fleet]:
+    """A deployed fleet of agents `echo` and `witness`, by default those above, taken down at the end.
+
+    It lives where homes live: in a crowded /tmp Landlock has more to list.
+    """
     STATE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="qdb", dir=STATE) as folder:
         project = Path(folder) / "project"
         project.mkdir()
         (project / "quarterdeck.yaml").write_text(SPEC)
-        (project / "echo.py").write_text(AGENT)
+        for name, text in (agents or {"echo": ECHO, "witness": WITNESS}).items():
+            (project / f"{name}.py").write_text(text)
         home = Home(Path(folder) / "home")
-        ours = Fleet(home, Client(home, SystemClock()))
+        ours = Fleet(home, Wire(home, SystemClock()))
         try:
             ours.qd("up")
             yield ours
@@ -135,7 +175,7 @@ class Ray:
 def ray(python: Path | None) -> Iterator[Ray | str]:
     """Ray, or why there is none."""
     try:
-        found = python or _installed()
+        found = python or environment("ray")
     except (OSError, subprocess.CalledProcessError) as error:
         yield f"not installable here: {error}"
         return
@@ -147,11 +187,13 @@ def ray(python: Path | None) -> Iterator[Ray | str]:
             peer.close()
 
 
-def _installed() -> Path:
-    python = RAY_ENVIRONMENT / "bin" / "python"
+def environment(peer: str) -> Path:
+    """The Python of a peer's own environment, installed from its requirements when first needed. Raises what pip does."""
+    folder = ENVIRONMENTS / peer
+    python = folder / "bin" / "python"
     if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(RAY_ENVIRONMENT)], check=True, stdout=sys.stderr)
-        install = [python, "-m", "pip", "install", "-q", "-r", str(HERE / "requirements-ray.txt")]
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, stdout=sys.stderr)
+        install = [python, "-m", "pip", "install", "-q", "-r", str(HERE / f"requirements-{peer}.txt")]
         subprocess.run(install, check=True, stdout=sys.stderr, timeout=600)
     return python
 
@@ -163,7 +205,7 @@ def until(holds: Callable[[], object], *, within: float) -> None:
         if time.perf_counter() > deadline:
             message = f"not within {within:g} s"
             raise TimeoutError(message)
-        time.sleep(0.02)
+        time.sleep(0.2)
 
 
 def pss(pids: Iterable[int]) -> list[float]:

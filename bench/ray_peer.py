@@ -21,6 +21,16 @@ class Echo:
         """Of the process it lives in."""
         return os.getpid()
 
+    def take(self, body: str) -> int:
+        """Take a message."""
+        return len(body)
+
+    def send(self, other: object, count: int, body: str) -> float:
+        """Call another actor so often, all in flight, and wait for all answers; gives the seconds."""
+        began = time.perf_counter()
+        ray.get([other.take.remote(body) for _ in range(count)])
+        return time.perf_counter() - began
+
 
 def pss(pid: int) -> float:
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
@@ -50,6 +60,16 @@ def create(count: int) -> dict[str, object]:
     for actor in actors:
         ray.kill(actor, no_restart=True)
     return {"seconds": seconds, "pss": sizes}
+
+
+def messages(count: int) -> dict[str, object]:
+    """Asynchronous calls from one actor to another, per second, after some to warm up."""
+    sender, receiver = Echo.remote(), Echo.remote()
+    ray.get(sender.send.remote(receiver, 200, "x" * 256))
+    seconds = ray.get(sender.send.remote(receiver, count, "x" * 256))
+    for actor in (sender, receiver):
+        ray.kill(actor, no_restart=True)
+    return {"rate": count / seconds}
 
 
 class Victim:
@@ -86,6 +106,8 @@ def main(folder: str) -> None:
                 answer = base(folder)
             case "create":
                 answer = create(request["count"])
+            case "messages":
+                answer = messages(request["count"])
             case _:
                 victim = victim or Victim()
                 answer = victim.kill()

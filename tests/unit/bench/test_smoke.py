@@ -1,6 +1,8 @@
 """The benchmarks run and print one JSON line each; nothing is asserted about speed, and no peer is started."""
 
+import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +35,24 @@ def test_kill_to_answering():
     assert found["peer"] == "not asked for"
 
 
+def test_durable_messages():
+    found = line("g1", "--count", "100", "--rounds", "1", "--no-peer")
+    for name in ("unbatched", "batched", "keyed"):
+        assert found[f"{name}_acknowledged_per_second"]["median"] > 0
+        assert found[f"{name}_handled_per_second"]["median"] > 0
+    assert found["unbatched_to_nats_py"]["median"] > 0
+    assert found["ask_to_request_p50"]["median"] > 0
+    assert 0 < found["at_70_percent_ms"]["p50"]["median"] <= found["at_70_percent_ms"]["p99"]["median"]
+
+
+def test_durable_tasks():
+    found = line("g11", "--count", "40", "--rounds", "1", "--no-peer")
+    for name in ("submit_batched", "submit_single", "end_to_end", "steps", "steps_alone", "ceiling_1", "ceiling_128"):
+        assert found[f"{name}_per_second"]["median"] > 0
+    assert 0 < found["at_70_percent_ms"]["p50"]["median"] <= found["at_70_percent_ms"]["p99"]["median"]
+    assert (found["dbos"], found["langgraph"]) == ("not asked for", "not asked for")
+
+
 def test_deploy_rate_and_memory():
     (size,) = line("g2", "--counts", "3", "--rounds", "1", "--no-peer")["sizes"]
     assert size["replicas"] == 3
@@ -45,6 +65,35 @@ def test_restarts_of_the_platform():
     assert found["kills_each"] == 1
     assert found["control_plane_ms"]["max"] > 0
     assert found["nats_server_ms"]["max"] > 0
+
+
+def test_overload():
+    found = line("overload", "--seconds", "2", "--rounds", "1", "--factors", "2", "--watched", "1")
+    (only,) = found["rounds"]
+    assert min(only["peaks_per_second"]) > 0
+    load = only["factors"]["2"]
+    assert 0 < load["goodput_per_second"] <= load["offered_per_second"]
+    assert set(load["statuses"]) <= {"200", "201", "429"}
+
+
+@pytest.mark.timeout(900)
+def test_first_paint_of_the_overview():
+    chromium = _tool("chromium")
+    try:
+        chromium.path()
+    except chromium.Missing as missing:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(str(missing))
+    found = line("first_paint", "--loads", "2", "--replicas", "2")
+    assert len(found["first_contentful_paint_ms"]["all"]) == 2
+    assert found["first_contentful_paint_ms"]["median"] > 0
+    assert found["transferred_bytes"] > 10_000
+
+
+def _tool(name):
+    spec = importlib.util.spec_from_file_location(name, BENCH.parent / "tools" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_every_benchmark_has_a_smoke_test_and_a_line_in_its_readme():
