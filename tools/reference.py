@@ -15,15 +15,17 @@ from typing import Any
 import typer.models
 
 from quarterdeck import errors
+from quarterdeck.app import application
 from quarterdeck.cli.dispatch import load, own_parameters
 from quarterdeck.cli.verbs import SHARED, VERBS, Verb
 from quarterdeck.deploy.evidence import DEEP, PROOFS, Proof
-from quarterdeck.deploy.readiness import RULES, STALE_FACTOR
+from quarterdeck.deploy.readiness import RULES, STALE_FACTOR, Rule
 from quarterdeck.model.steps import PHASES
 from quarterdeck.spec.explain import FieldDoc, explain
 from quarterdeck.states import MACHINES, Machine
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
+TOKENS = {"cluster": "all", "system": "unbound"}
 MADE = "<!-- made by tools/reference.py from the code; edit there -->"
 
 
@@ -36,6 +38,7 @@ def pages() -> dict[str, str]:
         "cli.md": cli(),
         "proofs.md": proofs(),
         "readiness.md": readiness(),
+        "routes.md": routes(),
     }
 
 
@@ -100,6 +103,25 @@ def error_tree() -> str:
         ],
     )
     return page("Errors", intro, table(("Error", "Exit code", "HTTP", "Retry", "Meaning"), rows), "## Exit codes of `qd`", codes)
+
+
+def routes() -> str:
+    """Every operation of the API with who may call it, from the route table itself."""
+    document = application(None).openapi()  # type: ignore[arg-type]  # nothing is called
+    operations = [(path, method, o) for path, methods in document["paths"].items() for method, o in methods.items()]
+    rows = [
+        (f"`{method.upper()} {path}`", o["x-role"], TOKENS[o["x-scope"]] if o["security"] else "none", o.get("x-door", "both"), _said(o))
+        for path, method, o in sorted(operations, key=lambda found: found[:2])
+    ]
+    intro = (
+        "`qd api openapi` prints the whole description. Token `all`: one that is bound to a cluster may call it too, and gets that cluster "
+        "alone. [Access](../access.md) explains roles and tokens."
+    )
+    return page("The API", intro, table(("Operation", "Role", "Token", "Door", "Does"), rows))
+
+
+def _said(operation: dict[str, Any]) -> str:
+    return str(operation["description"]).split("\n", maxsplit=1)[0]
 
 
 def _tree(error: type[errors.QuarterdeckError], depth: int) -> Iterator[tuple[type[errors.QuarterdeckError], int]]:
@@ -189,18 +211,21 @@ def _span(seconds: float) -> str:
     return f"{seconds:g} s"
 
 
+def _proofs(rule: Rule) -> str:
+    proofs = ", ".join(f"`{kind}`" for kind in rule.kinds) or "not in this version"
+    return proofs + "".join(f"; unless `{kind}` is false: `{command}`" for kind, command in rule.broken_by.items())
+
+
 def readiness() -> str:
     """How the score is counted."""
     later = sum(r.possible for r in RULES if not r.kinds)
     intro = (
         "The score is a pure function of executed evidence and its age. A rule earns its points when all its proofs hold "
         f"on all their targets; evidence older than its freshness earns half, older than {STALE_FACTOR:g} times that nothing. {later} of "
-        f"{sum(r.possible for r in RULES)} points belong to proofs that this version cannot run: they score zero."
+        f"{sum(r.possible for r in RULES)} points belong to proofs that this version cannot run: they score zero. "
+        "A Condition named after *unless* takes the points away while it is false."
     )
-    rows = [
-        (r.name, str(r.possible), ", ".join(f"`{k}`" for k in r.kinds) or "not in this version", f"`{r.command}`" if r.command else "")
-        for r in RULES
-    ]
+    rows = [(r.name, str(r.possible), _proofs(r), f"`{r.command}`" if r.command else "") for r in RULES]
     return page("Readiness", intro, table(("Rule", "Points", "Proofs", "Earned by"), rows))
 
 

@@ -3,7 +3,9 @@
 import asyncio
 import re
 import sys
+import textwrap
 import types
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,9 @@ from quarterdeck.spec.load import load
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "examples/triage/README.md"])
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+FENCE = re.compile(r"^```(\w*)[^`\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+PLACED = re.compile(r"# at: (spec(?:\.\w+)*)\n")
+VARIABLES = {"PAGER_KEY": "x", "OTHER_NAME": "x"}
 DAEMONS = {"serve", "node", "fork", "replica"}
 
 
@@ -45,7 +49,23 @@ SPECS = [(where, text) for where, text in fenced("yaml") if "apiVersion" in text
 
 @pytest.mark.parametrize(("where", "text"), SPECS, ids=[where for where, _ in SPECS])
 def test_every_whole_spec_in_the_documents_validates(where, text):
-    assert load(text, filename=where, base=ROOT / "examples" / "triage", environ={}, check_entries=False).system.name
+    assert load(text, filename=where, base=ROOT / "examples" / "triage", environ=VARIABLES, check_entries=False).system.name
+
+
+def test_a_part_of_a_spec_says_where_it_belongs_and_is_valid_there(tmp_path):
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys/cert.pem").write_text("a certificate")
+    parts = [(where, text) for where, text in fenced("yaml") if "apiVersion" not in text and "decisions" not in where]
+    assert parts
+    for where, text in parts:
+        place = PLACED.match(text)
+        assert place, f"{where}: begin with the line `# at: spec.clusters.<name>.agents`"
+        whole = text[place.end() :]
+        for depth in reversed(place[1].split(".")):
+            whole = f"{depth}:\n" + textwrap.indent(whole, "  ")
+        head = "apiVersion: quarterdeck.dev/v1alpha1\nkind: System\nmetadata: {name: part}\n"
+        found = load(head + whole, filename=where, base=tmp_path, environ=VARIABLES, check_entries=False)
+        assert found.system.name == "part"
 
 
 def test_the_readme_shows_a_spec_and_it_is_the_examples():
@@ -84,14 +104,14 @@ def test_python_blocks_are_python():
 def test_every_command_in_the_documents_names_a_verb_that_exists():
     found = list(shown_commands())
     assert len(found) > 30
-    named = {(where, line): re.search(r"\bqd ([a-z]+)", line) for where, line in found}
+    named = {(where, line): re.search(r"\bqd ([a-z]+(?:-[a-z]+)*)", line) for where, line in found}
     assert {k: v[1] for k, v in named.items() if v and v[1] not in DAEMONS and find(v[1]) is None} == {}
 
 
 def test_every_option_in_the_documents_exists():
     unknown = []
     for where, line in shown_commands():
-        found = re.search(r"\bqd ([a-z]+)(.*)", line)
+        found = re.search(r"\bqd ([a-z]+(?:-[a-z]+)*)(.*)", line)
         verb = find(found[1]) if found else None
         if verb is not None:
             known = _options(verb).union(*map(_options, verb.parts))
@@ -99,6 +119,7 @@ def test_every_option_in_the_documents_exists():
     assert unknown == []
 
 
+@cache
 def _options(verb):
     import typer  # noqa: PLC0415 for this alone
 

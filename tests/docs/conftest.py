@@ -1,0 +1,191 @@
+"""The documents as a reader meets them: their fences in order, and a place in which their commands are really carried out."""
+
+import os
+import re
+import select
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FENCE = re.compile(
+    r"(?:^<!-- not run: (?P<why>.+) -->\n)?^```(?P<kind>\w*)[ ]?(?P<info>[^`\n]*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
+)
+BEGINS = re.compile(r"^<!-- begins with: (.+) -->$", re.MULTILINE)
+FOLLOWS = re.compile(r"\s(-f|--follow|--watch|-w)\b")
+FOLLOWED_FOR = 1.5
+MOVING = re.compile(
+    r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?Z?"  # times
+    r"|\b\d+(\.\d+)? ?(ms|s|min|h|d|[KMG]iB)\b"  # durations and sizes
+    r"|(?<=ready)\s+\d+|(?<=quarantined)\s+\d+|\bpid \d+"  # processes
+)
+
+
+@dataclass(frozen=True)
+class Fence:
+    """One fenced block: `why` it is not run, if it says so; `info` is what follows the language."""
+
+    where: str
+    kind: str
+    info: str
+    text: str
+    why: str | None
+
+    @property
+    def title(self):
+        found = re.search(r'title="([^"]+)"', self.info)
+        return found and found[1]
+
+    def commands(self):
+        """(command, lines shown below it) of a console block; a line that ends with a backslash goes on."""
+        for part in re.split(r"^\$ ", self.text, flags=re.MULTILINE)[1:]:
+            joined = re.sub(r"\\\n", "\\\\\x00", part)
+            command, _, shown = joined.partition("\n")
+            yield command.replace("\x00", "\n"), shown.splitlines()
+
+
+def fences(path):
+    """Every fence of a document in order."""
+    text = path.read_text()
+    name = path.relative_to(ROOT)
+    for found in FENCE.finditer(text):
+        line = text[: found.start("kind")].count("\n") + 1
+        yield Fence(f"{name}:{line}", found["kind"], found["info"], found["text"], found["why"])
+
+
+def begins_with(path):
+    """What a page says that must be there before it."""
+    found = BEGINS.search(path.read_text())
+    return found and found[1]
+
+
+def alike(shown, printed):
+    """Whether what a document shows is what was printed: `…` stands for anything, alone on a line for any lines; times and sizes move."""
+    return re.fullmatch("".join(_pattern(line) for line in shown), "".join(f"{_steady(line)}\n" for line in printed)) is not None
+
+
+def _pattern(line):
+    if line.strip() == "…":
+        return r"(?:.*\n)*?"
+    return ".*".join(re.escape(_steady(part)) if part.strip() else r"\s*" for part in line.split("…")).replace(r"\ ", " ") + r"\s*\n"
+
+
+def _steady(text):
+    return re.sub(r"\s+", " ", MOVING.sub("0", text)).strip()
+
+
+class Shell:
+    """Commands one after the other as in one terminal: folder, variables and the last exit code are kept."""
+
+    def __init__(self, folder, environment):
+        self.folder, self.environment, self.code = folder, environment, 0
+        self.kept = Path(environment["HOME"], ".kept")
+
+    def run(self, command):
+        """What a command printed, both streams in order; its exit code in `code`."""
+        keep = f"export -p > {self.kept}.vars; pwd > {self.kept}.pwd"
+        script = f"(exit {self.code}); {command}\ncode=$?; {keep}; exit $code"
+        before = f". {self.kept}.vars; cd {shlex.quote(str(self.folder))}; " if Path(f"{self.kept}.vars").exists() else ""
+        if FOLLOWS.search(command):
+            return self._follow(before + command)
+        ran = subprocess.run(
+            ["bash", "-c", before + script], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=100, check=False,
+        )  # fmt: skip
+        self.code = ran.returncode
+        self.folder = Path(Path(f"{self.kept}.pwd").read_text().strip())
+        return ran.stdout
+
+    def _follow(self, command):
+        """A command that goes on for ever is interrupted once it has printed something."""
+        running = subprocess.Popen(
+            ["bash", "-c", f"exec {command}" if ";" not in command else command], cwd=self.folder, env=self.environment,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        printed, deadline = b"", time.monotonic() + 10
+        while not printed and time.monotonic() < deadline:
+            if select.select([running.stdout], [], [], 0.1)[0]:
+                printed += os.read(running.stdout.fileno(), 65536)
+        os.killpg(running.pid, signal.SIGINT)
+        rest, _ = running.communicate(timeout=10)
+        self.code = 0 if printed and running.returncode in (0, 130, -signal.SIGINT) else running.returncode or 1
+        return (printed + rest).decode()
+
+
+@contextmanager
+def place(*, example=False, checkout=False):
+    """A user's machine for a page: a home directory of its own, `qd` in the path, an empty folder or a copy of what the page needs."""
+    home = Path(tempfile.mkdtemp(prefix="qd-page-"))
+    folder = home / "here"
+    if checkout:
+        _copy_of_the_checkout(folder)
+    elif example:
+        shutil.copytree(ROOT / "examples" / "triage", folder)
+    else:
+        folder.mkdir()
+    foreign = ("QUARTERDECK", "MAKE", "MFLAGS")  # these tests may run below a make of their own, which then speaks of folders
+    own = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
+    environment = own | {
+        "HOME": str(home),
+        "QUARTERDECK_PORT": "0",
+        "PATH": f"{Path(sys.executable).parent}:{own['PATH']}",
+        "NO_COLOR": "1",
+    }
+    shell = Shell(folder, environment)
+    try:
+        yield shell
+    finally:
+        for kept in {home / ".local/state/quarterdeck", folder / "trial-home"}:
+            if kept.exists():
+                argv = ["qd", "--home", str(kept), "down", "--yes"]
+                subprocess.run(argv, env=environment, capture_output=True, timeout=60, check=False)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _copy_of_the_checkout(folder):
+    """What `make up` needs, with the environment of the real one. Old times: make must not install the copy into it."""
+    folder.mkdir()
+    for name in ("Makefile", "pyproject.toml", "requirements.lock", "requirements-uv.txt"):
+        shutil.copy(ROOT / name, folder)
+        os.utime(folder / name, (0, 0))
+    shutil.copytree(ROOT / "examples", folder / "examples")
+    (folder / ".venv").symlink_to(Path(sys.prefix))
+
+
+def follow(path, shell):
+    """Do what a page says, in order; raises AssertionError with what was printed where it shows something else."""
+    for fence in fences(path):
+        if fence.title and not fence.why:
+            (shell.folder / fence.title).write_text(fence.text)
+        if fence.kind not in ("console", "sh") or fence.why:
+            continue
+        for command, shown in fence.commands():
+            printed = shell.run(command)
+            told = f"{fence.where}: $ {command}\nexit {shell.code}, printed:\n{printed}\nshown:\n" + "\n".join(shown)
+            assert shell.code == 0, told
+            assert not shown or alike(shown, printed.splitlines()), told
+
+
+@pytest.fixture(scope="session")
+def documents():
+    """How to read and follow the documents."""
+    return SimpleNamespace(fences=fences, begins_with=begins_with, alike=alike, place=place, follow=follow, root=ROOT)
+
+
+@pytest.fixture(scope="module")
+def example():
+    """The example, deployed and ready, for the pages that begin with it."""
+    with place(example=True) as shell:
+        printed = shell.run("qd up")
+        assert shell.code == 0, printed
+        yield shell

@@ -1,0 +1,64 @@
+"""Whoever follows a how-to page with a fleet running gets what it shows: every command is carried out, in order."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "docs/tutorial.md", *sorted((ROOT / "docs/how-to").glob("*.md"))]
+WITH_EXAMPLE = "the example is deployed"
+
+
+def test_the_pages_that_a_user_needs_are_there(documents):
+    assert len(PAGES) >= 11
+    assert {documents.begins_with(path) for path in PAGES} == {WITH_EXAMPLE, "the example's files", None}
+
+
+@pytest.mark.parametrize("path", [p for p in PAGES if WITH_EXAMPLE in p.read_text()], ids=lambda path: path.stem)
+def test_a_page_for_a_running_fleet_does_what_it_shows_and_leaves_it_ready(documents, example, path):
+    documents.follow(path, example)
+    left = example.run("qd get changes -o json")
+    for change in [c["id"] for c in json.loads(left)["items"] if c["state"] == "live"]:
+        example.run(f"qd revert {change}")
+    printed = example.run("qd wait --for ready --timeout 30s")
+    assert example.code == 0, printed
+
+
+def test_what_is_not_run_says_why(documents):
+    left = [fence for path in PAGES for fence in documents.fences(path) if fence.why]
+    assert 0 < len(left) <= 5
+    assert all(len(fence.why.split()) >= 4 for fence in left)
+
+
+def test_the_commands_of_the_readme_are_carried_out(documents, example):
+    """In the example's folder, with its fleet running; `make up` is what the tutorial does, and `make test` is what runs this."""
+    for fence in documents.fences(ROOT / "README.md"):
+        if fence.kind != "console":
+            continue
+        for command, _ in fence.commands():
+            if command.startswith("make "):
+                assert re.match(r"make (up|test)\b", command)
+                continue
+            printed = example.run(re.sub("^qd down ", "qd down --yes ", command))  # what a person types when asked
+            assert example.code == 0, f"{fence.where}: $ {command}\n{printed}"
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "same"),
+    [
+        (["ready in 2.0 s"], ["ready in 31.5 s"], True),
+        (["9 of 9 ready"], ["8 of 9 ready"], False),
+        (["a", "…", "z"], ["a", "b", "c", "z"], True),
+        (["a", "…", "z"], ["a", "b"], False),
+        (["a"], ["a", "b"], False),
+        (["✔ verified: … records"], ["✔ verified: 106 records"], True),
+        (["NAME …"], ["NAME    STATE"], True),
+        (["NAME   STATE"], ["NAME    STATE"], True),
+        (["pid 12, restarts 1"], ["pid 99, restarts 0"], False),
+        (["at 2026-11-28 16:31:35.963"], ["at 2027-01-01 00:00:00.001"], True),
+    ],
+)
+def test_what_is_compared_loosely_and_what_is_not(documents, shown, printed, same):
+    assert documents.alike(shown, printed) is same
