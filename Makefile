@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: up test check lock bench docs down clean
+.PHONY: up test prove check lock bench docs screenshots down clean
 
 up: .venv/ready           ## start everything, deploy examples/triage and prove it
 	@$(BIN)/python examples/triage/up.py
@@ -11,16 +11,22 @@ down: .venv/ready         ## stop everything that `make up` started
 	@$(BIN)/qd down --yes
 
 test: .venv/ready         ## everything that must hold, on a fresh machine, with nothing else to set up
-	@$(BIN)/python -m pytest tests -n 2 --dist loadfile
+	@$(BIN)/python -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder
 
 check: .venv/ready        ## style, types, layers
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache
 
+prove: .venv/ready        ## kill every kind of process a thousand times while tasks run; takes about ten minutes
+	@QUARTERDECK_PROVE_KILLS=1000 $(BIN)/python -m pytest tests/scenarios/fleet/test_prove.py -s
+
 bench: .venv/ready        ## measure against peers; prints one JSON line each
 	@$(BIN)/python bench/run.py
 
-docs: .venv/ready         ## write docs/reference from the code
-	@$(BIN)/python tools/reference.py
+docs: .venv/ready         ## write docs/reference from the code, and build the site that the control plane serves at /docs
+	@$(BIN)/python tools/reference.py && $(BIN)/python tools/site.py
+
+screenshots: .venv/ready  ## take the pictures of README and docs anew, of the example at work in a home of its own
+	@$(BIN)/python tools/screenshots.py
 
 lock: .venv/ready         ## resolve the dependencies anew
 	@$(BIN)/uv pip compile -q pyproject.toml requirements.in --group dev --universal --generate-hashes --no-header --python-version 3.11 -o requirements.lock

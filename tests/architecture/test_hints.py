@@ -1,11 +1,7 @@
 """An error that somebody can mend says how: every one carries a hint."""
 
 import ast
-from pathlib import Path
 
-import quarterdeck
-
-SOURCE = Path(quarterdeck.__file__).parent
 FOR_THE_USER = {"UserError", "UsageError", "SpecError", "NotFound", "Conflict", "Forbidden", "TooLarge"}
 
 
@@ -26,7 +22,6 @@ def silent(tree):
             yield node.lineno
 
 
-def test_every_error_of_the_user_says_what_to_do():
-    trees = {path: ast.parse(path.read_text()) for path in SOURCE.rglob("*.py")}
-    assert sum(1 for tree in trees.values() for _ in made(tree)) > 80
-    assert [f"{path.relative_to(SOURCE)}:{line}" for path, tree in trees.items() for line in silent(tree)] == []
+def test_every_error_of_the_user_says_what_to_do(sources):
+    assert sum(1 for tree in sources.values() for _ in made(tree)) > 80
+    assert [f"{name}:{line}" for name, tree in sources.items() for line in silent(tree)] == []

@@ -13,12 +13,19 @@ from quarterdeck.version import VERSION
 PUBLIC = [
     "Ack",
     "Agent",
+    "AsyncClient",
+    "Client",
     "Context",
+    "Deadlock",
+    "Denied",
+    "EffectUnknown",
     "Forbidden",
     "NoAnswer",
+    "NoProgress",
     "PayloadError",
     "QuarterdeckError",
     "RemoteError",
+    "TaskFailed",
     "Terminal",
     "Transient",
     "UserError",
@@ -26,7 +33,7 @@ PUBLIC = [
 ]
 HEAVY = {"nats", "pydantic", "sqlalchemy", "fastapi", "typer", "rich", "uvicorn"}
 GENEROUS_SECONDS = 0.5
-"""Ten times the goal, so that a busy machine does not fail the test and an import of something heavy does."""
+"""Of the processor. Ten times the goal, so that a slow machine does not fail the test and an import of something heavy does."""
 
 
 def test_the_public_names_are_these():
@@ -47,7 +54,7 @@ def test_a_name_that_is_not_public_is_refused():
 
 @pytest.mark.parametrize("module", ["quarterdeck", "quarterdeck.agents"])
 def test_importing_costs_little_and_brings_nothing_heavy(module):
-    code = f"import sys, time; t = time.perf_counter(); import {module}; print(time.perf_counter() - t, *sys.modules)"
+    code = f"import sys, time; import {module}; print(time.process_time(), *sys.modules)"
     runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() for _ in range(3)]
     assert min(float(seconds) for seconds, *_ in runs) < GENEROUS_SECONDS
     assert not HEAVY & set(runs[0])

@@ -59,11 +59,11 @@ class PlainServer:
                 time.sleep(0.01)
         return False
 
-    async def make_stream(self, agent: str) -> None:
+    async def make_stream(self, agent: str, **limits: int) -> None:
         """The agent's stream and its consumer, as the control plane makes them."""
         connection = await nats.connect(self.url)
         name = subjects.stream(agent)
-        shape = streams.Shape()
+        shape = streams.Shape(**limits)
         js = connection.jetstream()
         for verb, body in (
             (f"STREAM.CREATE.{name}", streams.stream_config(agent, shape, 1)),

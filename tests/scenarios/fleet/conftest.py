@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from quarterdeck import linux
-from quarterdeck.cli.client import Client
+from quarterdeck.client.wire import Wire
 from quarterdeck.clock import SystemClock
 from quarterdeck.errors import QuarterdeckError, Transient
 from quarterdeck.model.home import Home
@@ -55,6 +55,7 @@ async def send(number: int, ctx: Context) -> int:
 
 @agent.on("through")
 async def through(ctx: Context) -> str:
+    print("asked through")
     return await ctx.ask("core/worker", "version")
 '''
 WORKER = '''\
@@ -205,7 +206,7 @@ class Fleet:
         self.folder.mkdir(parents=True)
         self.home = Home(folder / "home")
         self.spec = self.folder / "quarterdeck.yaml"
-        self.client = Client(self.home, SystemClock())
+        self.client = Wire(self.home, SystemClock())
         self.write(quarterdeck=SPEC, front=FRONT, worker=WORKER, clerk=CLERK)
 
     def write(self, **texts):
@@ -248,6 +249,10 @@ class Fleet:
         """The platform's own logs, for a failure's message."""
         files = [self.home.logs / f"{name}.log" for name in ("serve", "control", "node")]
         return "\n".join(f"{file.name}: {file.read_text()[-3000:]}" for file in files if file.exists())
+
+    def written(self):
+        """All that the platform's own logs hold."""
+        return "".join(path.read_text() for path in self.home.logs.glob("*.log"))
 
     # looking
 

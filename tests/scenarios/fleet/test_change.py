@@ -1,11 +1,20 @@
 """A human's Changes: each moves the fleet, says why, is journalled, and can be taken back."""
 
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
 import time
+from contextlib import suppress
+from pathlib import Path
 
 from quarterdeck.clock import SystemClock
-from quarterdeck.errors import Transient
+from quarterdeck.errors import QuarterdeckError, Transient
 
 CLOCK = SystemClock()
+QD = Path(sys.executable).with_name("qd")
 
 
 def change(fleet, *arguments):
@@ -110,7 +119,14 @@ def test_quarantine_keeps_the_process_without_traffic_and_release_brings_it_back
     fleet.until(lambda: _answers(fleet, 20) == {"core/worker-0"})  # an ask that was on its way to it when it was taken off may be lost
     assert "wrong answers" in fleet.qd("explain", "core/worker-1").out
     fleet.ready()
-    change(fleet, "release", "core/worker-1", "--reason", "looked at")
+    held = change(fleet, "hold", "core/worker-1", "--reason", "hands off while I look")
+    ended = change(fleet, "release", "core/worker-1", "--reason", "looked at")["items"]
+    assert [(c["patch"]["field"], c["state"]) for c in ended] == [("quarantined", "reverted"), ("hold", "reverted")]
+    assert ended[1]["id"] == held["id"]
+    assert not live(fleet) & {c["id"] for c in ended}
+    again = fleet.qd("release", "core/worker-1", "--reason", "once more")
+    assert again.code == 1
+    assert "nothing holds or quarantines core/worker-1 itself" in again.err
     fleet.until(lambda: len(workers(fleet)) == 2)
     fleet.ready()
     assert "core/worker-1" in {
@@ -139,3 +155,37 @@ def test_a_change_that_makes_no_sense_is_refused_and_changes_nothing(deployed):
         assert ran.err.startswith("error:")
     assert fleet.qd("scale", "core/worker", "3").code == 2
     assert fleet.status()["index"] == index
+
+
+def test_what_an_agent_prints_is_in_its_log_at_once(deployed):
+    fleet = deployed
+    assert fleet.ask("edge/front", "through") == "one"
+    fleet.until(lambda: "asked through" in fleet.qd("logs", "edge/front").out, within=3, what=fleet.logs)
+
+
+def _asked(fleet, path):
+    with suppress(QuarterdeckError):  # nobody is there to answer
+        fleet.ask("edge/clerk", "knock", str(path), timeout=20)
+
+
+def test_a_control_plane_that_is_asked_to_end_lets_followers_and_askers_go_in_peace(deployed, tmp_path):
+    fleet = deployed
+    control = fleet.control()
+    with (
+        socket.socket(socket.AF_UNIX) as mute,
+        subprocess.Popen([QD, "logs", "-f"], env=fleet.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as follower,
+    ):
+        mute.bind(str(tmp_path / "mute"))
+        mute.listen()
+        mute.settimeout(10)
+        asking = threading.Thread(target=_asked, args=(fleet, tmp_path / "mute"), daemon=True)
+        asking.start()
+        silent, _ = mute.accept()  # the agent waits for an answer, and its asker for the agent's
+        assert follower.stdout.readline()
+        os.kill(control, signal.SIGTERM)
+        fleet.until(lambda: fleet.control() not in (None, control), within=10, what=fleet.logs)
+        silent.close()
+        asking.join(10)
+        follower.kill()
+    assert not asking.is_alive()
+    assert "Traceback" not in fleet.written()

@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from quarterdeck.bus.subjects import Sender, subject
+from quarterdeck.bus.subjects import Sender, blobs, ledger, subject
 
 REFUSED = ("PermissionError", "ConnectionResetError", "BrokenPipeError", "FileNotFoundError", "ConnectionRefusedError", "")
 
@@ -137,6 +137,8 @@ def test_an_agent_publishes_on_no_foreign_subject(deployed):
     foreign = [
         subject("ask", other, "edge", "clerk", "read"),
         subject("in", other, "core", "worker", "take"),
+        ledger(other, 1),
+        blobs(other, 1),
         "$JS.API.STREAM.INFO.IN_clerk",
         "$JS.API.STREAM.DELETE.IN_front",
         "$JS.API.CONSUMER.MSG.NEXT.IN_front.IN_front",
