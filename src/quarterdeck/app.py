@@ -24,7 +24,7 @@ from quarterdeck.api.access import Guard
 from quarterdeck.api.door import Door, Place
 from quarterdeck.api.exchange import Streams
 from quarterdeck.api.limits import Backoff, Rates
-from quarterdeck.api.protocol import HEADER_LIMIT, Protocol
+from quarterdeck.api.protocol import Protocol
 from quarterdeck.api.server import build
 from quarterdeck.api.services import Services
 from quarterdeck.api.serving import Doors
@@ -278,7 +278,6 @@ def _server(app: App) -> uvicorn.Server:
         access_log=False,
         lifespan="off",
         timeout_keep_alive=30,
-        h11_max_incomplete_event_size=HEADER_LIMIT,
         server_header=False,
         proxy_headers=False,
     )

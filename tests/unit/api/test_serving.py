@@ -8,7 +8,7 @@ import pytest
 import uvicorn
 
 from quarterdeck.api import serving
-from quarterdeck.api.protocol import PACE, Protocol
+from quarterdeck.api.protocol import HEADER_LIMIT, PACE, Protocol
 from quarterdeck.api.serving import Doors
 
 PLENTY = b"x" * 65_536
@@ -130,6 +130,65 @@ def test_a_long_body_earns_its_time_while_it_comes_and_a_slow_one_does_not(tmp_p
         return closed
 
     assert asyncio.run(run()) == cut_off
+
+
+def told(tmp_path, *pieces):
+    """What a connection is told that sends these pieces and then nothing: the status lines, and whether it was closed."""
+
+    async def run():
+        application = Application()
+        application.stopping.set()
+        async with doors(application, tmp_path) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0.05)
+            closed = True
+            try:
+                text = await asyncio.wait_for(reader.read(), 2)
+            except TimeoutError:
+                closed, text = False, b""
+            writer.transport.abort()
+        return [line.split()[1] for line in text.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")], closed
+
+    return asyncio.run(run())
+
+
+WHOLE = b"GET /stream HTTP/1.1\r\nHost: x\r\n"
+LONG = b"x" * (HEADER_LIMIT + 1)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "status"),
+    [
+        ([b"GET /stream HTTP/1.1\r\n\r\n"], b"400"),
+        ([WHOLE + b"Host: y\r\n\r\n"], b"400"),
+        ([WHOLE + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"], b"400"),
+        ([WHOLE + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"], b"400"),
+        ([WHOLE + b"a b: c\r\n\r\n"], b"400"),
+        ([b"\x16\x03\x01\x02\x00\x01"], b"400"),
+        ([WHOLE + b"a: " + LONG + b"\r\n\r\n"], b"431"),
+        ([WHOLE, b"a: ", LONG[:40_000], LONG[:40_000]], b"431"),
+        ([b"GET /", LONG[:40_000], LONG[:40_000]], b"431"),
+        ([WHOLE, *[b"a: " + LONG[:9_000] + b"\r\n"] * 9], b"431"),
+    ],
+)
+def test_a_head_that_is_wrong_or_too_long_is_refused_and_the_connection_closed(tmp_path, pieces, status):
+    assert told(tmp_path, *pieces) == ([status], True)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "statuses"),
+    [([WHOLE], [b"408"]), ([WHOLE + b"\r\n" + WHOLE], [b"200", b"408"]), ([WHOLE + b"\r\n", b"\r\n"], [b"200", b"408"])],
+)
+def test_a_head_that_stops_is_waited_for_only_so_long_also_behind_a_whole_request(tmp_path, monkeypatch, pieces, statuses):
+    monkeypatch.setattr(Protocol, "within", 0.5)
+    assert told(tmp_path, *pieces) == (statuses, True)
+
+
+def test_requests_in_one_piece_are_answered_in_order(tmp_path):
+    assert told(tmp_path, (WHOLE + b"\r\n") * 3 + WHOLE + b"Connection: close\r\n\r\n") == ([b"200"] * 4, True)
 
 
 def test_what_can_end_ends_whole(tmp_path, capsys):
