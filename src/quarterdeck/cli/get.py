@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from typing import Annotated, Final
 
@@ -9,6 +10,7 @@ import typer
 
 from quarterdeck.cli.completing import noun_names, target_names
 from quarterdeck.cli.render import amount, ended, label, listing, since
+from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Output, Session
 from quarterdeck.cli.status import WatchOption, repeat
 from quarterdeck.cli.task_list import fetch, resolved
@@ -199,7 +201,17 @@ def draw(session: Session, kind: str, document: Document) -> None:
         document = {**document, "items": items}
     if not session.machine:  # a column that no item has says nothing
         columns = [pair for pair in columns if any(pair[1].split(".")[0] in item for item in document["items"])] or columns
-    listing(session, document, columns, EMPTY.get(kind, f"no {kind} yet; qd up deploys a system"))
+    listing(session, document, columns, "" if document["items"] else _empty(session, kind))
+
+
+def _empty(session: Session, kind: str) -> str:
+    """How the list of a kind is filled."""
+    if kind == "replicas" and not session.machine:
+        with contextlib.suppress(UserError):  # no system
+            stop = session.client.get("/v1/status", {"system": session.system}).get("stopped")
+            if stop:
+                return f"no replicas: stopped by {clean(stop['by'])}: {clean(stop['reason'])}; {stop['command']} lets them run"
+    return EMPTY.get(kind, f"no {kind} yet; qd up deploys a system")
 
 
 def _readable(patch: Document) -> Document:

@@ -17,12 +17,17 @@ from quarterdeck.model.world import Replica
 _FIELDS: Final = tuple(field.name for field in fields(Replica))
 
 
-def row(workload: Workload) -> dict[str, Any]:
-    """A workload: what was accepted, and every replica, those that wait or failed included. `halted` is why its rollout stopped."""
+def row(workload: Workload, *, may_start: bool = True) -> dict[str, Any]:
+    """A workload: what was accepted, and every replica, those that failed included and, if they `may_start`, those that wait.
+
+    `halted` is why its rollout stopped.
+    """
     asked = workload.row
     living = [_replica(workload, process) for process in workload.processes.values()]
     present = {process.identity.n for process in workload.processes.values()}
     absent = [_absent(workload, slot.n) for slot in asked.slots if slot.n not in present]
+    if not may_start:
+        absent = [replica for replica in absent if replica.state != "pending"]
     return {
         "name": asked.name,
         "system": asked.system,
