@@ -1,4 +1,4 @@
-"""A real nats-server without users, for what does not depend on them."""
+"""A real nats-server without users, for what does not depend on them; and how slow this machine is just now."""
 
 import asyncio
 import json
@@ -17,7 +17,24 @@ import pytest
 
 from quarterdeck.bus import streams, subjects
 
+USUAL = 0.08
+"""Processor seconds that the loop of `slowness` takes on the machine for which the limits of tests are written."""
 SERVER = Path(sys.executable).with_name("nats-server")
+
+
+@pytest.fixture(scope="session")
+def slowness():
+    """How often longer than usual a piece of Python takes now, at least 1: what a limit of processor time is multiplied by.
+
+    Virtual machines lend their cores to others: the same loop takes twice as long from one quarter of an hour to the next.
+    """
+
+    def measured():
+        begun = time.process_time()
+        sum(n % 7 for n in range(1_000_000))
+        return max(1.0, (time.process_time() - begun) / USUAL)
+
+    return measured
 
 
 @dataclass

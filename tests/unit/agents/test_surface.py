@@ -25,11 +25,11 @@ def fresh(code, **environment):
 
 
 @pytest.mark.parametrize(("module", "most"), [("quarterdeck", 50), ("quarterdeck.agents", 100)])
-def test_importing_is_cheap(tmp_path, module, most):
+def test_importing_is_cheap(tmp_path, slowness, module, most):
     """Milliseconds of CPU with compiled files in place, as installed; the best of several, because the machine does other work too."""
     timed = f"import time; b = time.process_time(); import {module}; print((time.process_time() - b) * 1000)"
     compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path)}
-    assert min(float(fresh(timed, **compiled)) for _ in range(8)) < most
+    assert min(float(fresh(timed, **compiled)) for _ in range(8)) < most * slowness()
 
 
 def test_the_sdk_pulls_in_nothing_heavy():

@@ -121,7 +121,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_text_is_refused_within_one_second_of_cpu(look, name):
+def test_hostile_text_is_refused_within_one_second_of_cpu(look, name, slowness):
     look("a: b\n")  # the parser is imported
     gc.collect()
     gc.freeze()  # what hundreds of tests before left on the heap is not this text's cost
@@ -132,4 +132,4 @@ def test_hostile_text_is_refused_within_one_second_of_cpu(look, name):
     assert loaded is None
     assert problems
     assert sum(len(str(problem)) for problem in problems) < 100_000
-    assert spent <= 1.0
+    assert spent <= 1.0 or spent <= slowness()

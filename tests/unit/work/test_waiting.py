@@ -424,7 +424,7 @@ def no_collector():
     gc.enable()
 
 
-def test_ten_thousand_activities_and_twenty_thousand_waits_take_less_than_a_tenth_of_a_second(no_collector):
+def test_ten_thousand_activities_and_twenty_thousand_waits_take_less_than_a_tenth_of_a_second(no_collector, slowness):
     """Processor time, the best of some: the machine may be busy with other things."""
     count = 10_000
     ring = [running(f"{n:05}", at=f"c/a-{n}") for n in range(count)]
@@ -435,16 +435,16 @@ def test_ten_thousand_activities_and_twenty_thousand_waits_take_less_than_a_tent
         (found,) = deadlocks(ring, graph, [])
         taken.append(time.process_time() - begun)
         assert len(found.members) == count
-        if taken[-1] < 0.1:
+        if taken[-1] < 0.1 * slowness():
             return
     raise AssertionError(f"{min(taken):.3f} s")
 
 
-def test_a_crowd_that_queues_for_few_places_costs_no_more():
+def test_a_crowd_that_queues_for_few_places_costs_no_more(slowness):
     holders = [running(f"h{n}", at=f"c/a-{n}") for n in range(1000)]
     crowd = [Activity(f"q{n}", "c/a", "ask", 0.0) for n in range(9000)]
     graph = [waits(f"h{n}", *(f"q{(n * 20 + k) % 9000}" for k in range(20))) for n in range(1000)]
     begun = time.process_time()
     (found,) = deadlocks(holders + crowd, graph, [Places("c/a", tuple(h.id for h in holders), 0)])
-    assert time.process_time() - begun < 1.0, "nine million edges would take longer"
+    assert time.process_time() - begun < 1.0 * slowness(), "nine million edges would take longer"
     assert len(found.members) == 10_000
