@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from typing import Final
@@ -127,17 +128,30 @@ class Link:
         return f"{self.source}->{self.target}"
 
 
+EACH: Final = "*"
+"""Each owner for himself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Allowance:
     """What may be spent, by kind: of all tasks of a UTC day together, or of each one given from outside.
 
-    `cluster` empty = the whole system. More `money_per_minute` than that holds tasks back.
+    `cluster` empty = the whole system. `owner` empty = everybody together, * = each owner for himself who has none of his own. More
+    `money_per_minute` than that holds tasks back.
     """
 
     cluster: str
     per: str
     limits: tuple[tuple[str, float], ...] = ()
     money_per_minute: float | None = None
+    owner: str = ""
+
+
+def binding(allowances: Iterable[Allowance], cluster: str, owner: str) -> list[Allowance]:
+    """Those that tasks of an owner in a cluster are bound by."""
+    here = [one for one in allowances if one.cluster in ("", cluster)]
+    own = {(one.cluster, one.per) for one in here if one.owner == owner}
+    return [one for one in here if one.owner in ("", owner) or (one.owner == EACH and (one.cluster, one.per) not in own)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,14 @@ fields are wrong is not reported as well.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 
 from quarterdeck.errors import UserError
 from quarterdeck.spec import secrets
-from quarterdeck.spec.problems import Finding, shown
-from quarterdeck.spec.system import AgentSpec, ClusterSpec, SystemSpec
+from quarterdeck.spec.problems import Finding, Path, shown
+from quarterdeck.spec.system import AgentSpec, BudgetSpec, ClusterSpec, SystemSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +52,21 @@ def _entry(system: SystemSpec, around: Surroundings) -> Iterator[Finding]:
 
 
 def _clusters(system: SystemSpec, around: Surroundings) -> Iterator[Finding]:
+    yield from _budgets(("spec",), system.spec.budgets)
     for name, cluster in system.spec.clusters.items():
         for agent, spec in cluster.agents.items():
             yield from _agent(("spec", "clusters", name, "agents", agent), spec, around)
         yield from _names(name, cluster)
+        yield from _budgets(("spec", "clusters", name), cluster.budgets)
         if name not in around.faulty:
             yield from _quota(name, cluster)
+
+
+def _budgets(path: Path, budgets: Sequence[BudgetSpec]) -> Iterator[Finding]:
+    for n, budget in enumerate(budgets):
+        if budget.owner is not None and budget.money_per_minute is not None:
+            message, hint = "money_per_minute holds all tasks back, not those of one owner", "leave owner out, or write a budget of its own"
+            yield Finding((*path, "budgets", n, "money_per_minute"), message, at="key", hint=hint)
 
 
 def _agent(path: tuple[str, ...], agent: AgentSpec, around: Surroundings) -> Iterator[Finding]:

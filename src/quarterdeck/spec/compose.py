@@ -204,4 +204,4 @@ def _allowances(spec: SystemSpec) -> tuple[Allowance, ...]:
 def _allowance(cluster: str, budget: BudgetSpec) -> Allowance:
     limits = {kind: getattr(budget, kind) for kind in BUDGETS}
     named = tuple((kind, float(limit)) for kind, limit in limits.items() if limit is not None)
-    return Allowance(cluster, budget.per, named, budget.money_per_minute)
+    return Allowance(cluster, budget.per, named, budget.money_per_minute, budget.owner or "")

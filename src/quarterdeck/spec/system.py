@@ -207,6 +207,14 @@ class BudgetSpec(Model):
         description="For each task given from outside, with all below it; or for a UTC day, all tasks together.",
         examples=["day"],
     )
+    owner: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=100,
+        description="Only the tasks of this owner: the tenant of an order or else whoever gave it; * is each owner who is not named, "
+        "for himself. None means everybody together.",
+        examples=["acme"],
+    )
     calls: int | None = Field(
         default=None, ge=0, le=10**12, description="Asks, publishes, delegations and effects; none means no limit.", examples=[500]
     )

@@ -83,7 +83,7 @@ def _submit(turn: Turn, order: Order, actor: str, there: dict[tuple[str, str], R
             raise Conflict(message, hint="another payload needs another key; qd task get shows what the first one asked for")
         return Submitted(task_of(row) if "id" in row else _forgotten(order, row), created=False)
     parent = _parent(turn, order)
-    order = replace(order, budget=budgets.granted(turn, order.budget, parent))
+    order = replace(order, budget=budgets.granted(turn, order.budget, parent), tenant=order.tenant or actor)
     pay()
     row = _insert(turn, order, digest, parent)
     if order.budget:

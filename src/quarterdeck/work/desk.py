@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from quarterdeck.clock import Clock
 from quarterdeck.errors import NotFound, QuarterdeckError, UserError
 from quarterdeck.model.blobs import Ref, Use, nowhere
+from quarterdeck.model.desired import binding
 from quarterdeck.model.measures import Histogram
 from quarterdeck.model.records import Actor
 from quarterdeck.model.work import BUDGETS, ENDED, MOST_BODY, Order, Question, Reach, Submitted, Task, TooLarge, checked_attempts
@@ -98,7 +99,7 @@ class Work:
         """
         if len(wanted) > AT_ONCE:
             raise UserError(f"{len(wanted)} orders at once", hint=f"at most {AT_ONCE} in one request")
-        checked = [self._checked(order) for order in wanted]
+        checked = [self._checked(order, order.tenant or actor.name) for order in wanted]
         if self.gate is None:
             return await self._gathered.ask([(order, actor) for order in checked])
         return await self._through(self.gate, checked, actor, retry=retry)
@@ -131,7 +132,7 @@ class Work:
         late = self.gate.late(order) if self.gate is not None else None
         return order if late is None else late[1]
 
-    def _checked(self, order: Order) -> Order | QuarterdeckError:
+    def _checked(self, order: Order, owner: str) -> Order | QuarterdeckError:
         problem = self.reach(order.target.system, "", order.target)
         if problem:
             return NotFound(problem, hint="qd get agents lists them")
@@ -146,7 +147,7 @@ class Work:
             order.key is None or tasks.own_key(order.key)
         except UserError as error:
             return error
-        limits = by_default(self.allowances(order.target.system), order.target, order.budget)
+        limits = by_default(binding(self.allowances(order.target.system), order.target.cluster, owner), order.budget)
         return order if limits == order.budget else replace(order, budget=limits)
 
     async def cancel(self, task: str, actor: Actor, reason: str) -> Task:

@@ -13,7 +13,7 @@ from typing import Final, NoReturn
 from quarterdeck.clock import Clock
 from quarterdeck.errors import Transient
 from quarterdeck.model.budgets import Amounts, Budget, Exceeded, Rate, day
-from quarterdeck.model.desired import Allowance
+from quarterdeck.model.desired import Allowance, binding
 from quarterdeck.model.records import PLATFORM, Actor, Entry
 from quarterdeck.model.work import BUDGETS, Target, Task
 from quarterdeck.store import budgets, standing, tables, tasks, trips
@@ -55,7 +55,7 @@ class Spending:
 
     def limited(self, turn: Turn, task: Task) -> tuple[str, ...]:
         """Kinds that the task's account, or one above it, limits; none means that nothing needs to be asked for."""
-        mine = self._mine(task.target)
+        mine = self._mine(task.target, task.tenant)
         kinds = {kind for one in mine if one.per == "day" for kind, _ in one.limits} | set(task.budget)
         if any(one.money_per_minute is not None for one in mine):
             kinds.add("money")
@@ -65,7 +65,7 @@ class Spending:
 
     def call(self, turn: Turn, task: Row) -> None:
         """Take one call, if anything limits the task's calls. Raises BudgetExceeded."""
-        mine = self._mine(target_of(task))
+        mine = self._mine(target_of(task), str(task["tenant"]))
         if '"calls"' in str(task["budget"]) or any(kind == "calls" for one in mine if one.per == "day" for kind, _ in one.limits):
             found = budgets.take(turn, task, self._shared(turn, task), ONE_CALL)
             if found is not None:
@@ -101,12 +101,12 @@ class Spending:
             tell(turn, task, found)
         raise budgets.error(found)
 
-    def _mine(self, target: Target) -> list[Allowance]:
-        return [one for one in self.allowances(target.system) if one.cluster in ("", target.cluster)]
+    def _mine(self, target: Target, owner: str = "") -> list[Allowance]:
+        return binding(self.allowances(target.system), target.cluster, owner)
 
     def _shared(self, turn: Turn, task: Row) -> list[budgets.Shared]:
-        target, today = target_of(task), day(turn.now)
-        return shared_of(self._mine(target), target.system, today)
+        target, owner = target_of(task), str(task["tenant"])
+        return [account_of(one, target.system, owner, day(turn.now)) for one in self._mine(target, owner) if one.per == "day"]
 
     def heard(self, turn: Turn) -> None:
         """Act on what a turn wrote."""
@@ -180,22 +180,20 @@ class Spending:
             tasks.cancel(turn, row, f"BudgetExceeded: {_told(found)}", tasks.LEDGER)
 
 
-def shared_of(allowances: Iterable[Allowance], system: str, today: str) -> list[budgets.Shared]:
-    """The accounts of a day that these allowances make."""
-    found = []
-    for one in allowances:
-        if one.per == "day":
-            scope, name = f"{system}/{one.cluster}" if one.cluster else system, one.cluster or system
-            limits = Budget({kind: limit for kind, limit in one.limits if kind != "depth"}).micros
-            found.append(budgets.Shared(f"{budgets.DAY}{today}:{scope}", f"{name} on {today}", system, limits))
-    return found
+def account_of(allowance: Allowance, system: str, owner: str, today: str) -> budgets.Shared:
+    """The account of a day from which tasks of an owner are paid that an allowance binds."""
+    scope, name = f"{system}/{allowance.cluster}" if allowance.cluster else system, allowance.cluster or system
+    if allowance.owner:
+        scope, name = f"{scope}@{owner}", f"{owner} in {name}"
+    limits = Budget({kind: limit for kind, limit in allowance.limits if kind != "depth"}).micros
+    return budgets.Shared(f"{budgets.DAY}{today}:{scope}", f"{name} on {today}", system, limits)
 
 
-def by_default(allowances: Iterable[Allowance], target: Target, asked: Amounts) -> Amounts:
+def by_default(allowances: Iterable[Allowance], asked: Amounts) -> Amounts:
     """The budget of a task from outside: what was asked for, and of other kinds the smallest that the spec gives each task."""
     limits: dict[str, float] = {}
     for one in allowances:
-        if one.per == "task" and one.cluster in ("", target.cluster):
+        if one.per == "task":
             for kind, limit in one.limits:
                 limits[kind] = min(limit, limits.get(kind, limit))
     return {**limits, **asked}

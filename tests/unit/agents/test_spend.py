@@ -351,6 +351,24 @@ def test_a_budget_of_a_day_stands_above_every_task_of_its_cluster(office, agent)
     office(body)
 
 
+def test_a_budget_of_each_owner_binds_no_other_and_who_is_named_has_his_own(office, agent):
+    async def spends(ctx):
+        async with ctx.spend(tokens=60):
+            pass
+
+    async def body(o):
+        each, own = Allowance("c", "day", (("tokens", 100.0),), owner="*"), Allowance("c", "day", (("tokens", 130.0),), owner="rich")
+        o.ledger.spending.allowances = lambda _: (each, own)
+        o.replica(agent(spends)).open()
+        names = ["a", "a", "b", "rich", "rich", "rich"]
+        ended = [await o.over(await o.submit(tenant=name)) for name in names]
+        assert [task.state for task in ended] == ["done", "failed", "done", "done", "done", "failed"]
+        assert "a in c on 2023-11-14: " in ended[1].reason
+        assert "of 130, 60 more asked" in ended[5].reason
+
+    office(body)
+
+
 def test_money_spent_too_fast_holds_tasks_back_until_the_next_day(office, agent):
     async def spends(ctx):
         async with ctx.spend(money=0.6):

@@ -40,7 +40,8 @@ def write(control, work):
 
 
 def spent_on(control, of, amount):
-    (shared,) = spending.shared_of(control.fleet.desired("pair").budgets, "pair", of)
+    (allowance,) = control.fleet.desired("pair").budgets
+    shared = spending.account_of(allowance, "pair", "", of)
     values = json.dumps({"money": amount * MICRO})
     write(control, lambda turn: turn.update(tables.budgets, budgets.shared(turn, shared), spent=values))
 
@@ -56,6 +57,22 @@ def test_each_day_has_an_account_of_its_own(control):
     assert [one["limits"]["money"]["spent"] for one in control.get("/v1/budgets").json["items"]] == [3]
     assert [one["limits"]["money"]["spent"] for one in control.get(f"/v1/budgets?day={day(now - 86_400)}").json["items"]] == [7]
     assert control.get("/v1/budgets?day=soon").status == 422
+
+
+def test_a_budget_of_each_owner_tells_who_has_used_how_much_of_it(make_control):
+    owners = SPEC.replace("money: 10.0, money_per_minute: 1.5}", 'owner: "*", money: 10.0}, {per: day, owner: b, money: 100.0}')
+    with make_control(owners) as control:
+        control.up()
+        each, own = control.fleet.desired("pair").budgets
+        today = day(control.engine.clock.now())
+        for allowance, owner, amount in ((each, "a", 3), (own, "b", 50), (each, "c", 9)):
+            values = json.dumps({"money": amount * MICRO})
+            shared = spending.account_of(allowance, "pair", owner, today)
+            write(control, lambda turn, s=shared, v=values: turn.update(tables.budgets, budgets.shared(turn, s), spent=v))
+        found = [(one["owner"], one["limits"]["money"]) for one in control.get("/v1/budgets").json["items"]]
+    assert [(owner, numbers["spent"], numbers["limit"]) for owner, numbers in found] == [
+        ("*", None, 10.0), ("c", 9.0, 10.0), ("a", 3.0, 10.0), ("b", 50.0, 100.0),
+    ]  # fmt: skip
 
 
 def test_a_trip_is_a_condition_an_incident_and_lost_points_until_it_is_over(control):

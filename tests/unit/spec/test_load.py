@@ -132,6 +132,12 @@ def test_a_field_of_a_later_version_is_refused_as_such(look, good, old, new, nam
             (13, 40),
             "surge and max_unavailable are both 0: nothing could ever be replaced",
         ),
+        (
+            "    analysts:\n",
+            "    analysts:\n      budgets: [{per: day, owner: a, money_per_minute: 1.0}]\n",
+            (15, 38),
+            "money_per_minute holds all tasks back, not those of one owner",
+        ),
         ("PORT: 8080", "PORT: ~", (17, 80), "PORT has no value"),
         ("attempts: 3", "attempts: 0", (22, 63), "attempts must be at least 1"),
         ("timeout: 5s", "timeout: 2h", (22, 49), "timeout must be at most 1h"),

@@ -7,6 +7,7 @@ import pytest
 from quarterdeck.errors import NotFound, UserError
 from quarterdeck.model import ops
 from quarterdeck.model.blobs import Ref
+from quarterdeck.model.records import Actor
 from quarterdeck.model.work import Order, Target
 from quarterdeck.store import effects, outbox
 from quarterdeck.work.documents import effect, value
@@ -111,7 +112,9 @@ def test_a_message_by_reference_is_sent_as_it_is_and_let_go_of_when_it_was_handl
 def test_an_order_refers_to_what_is_there_or_is_refused(office):
     async def play(made):
         target = Target("s", "c", "a")
-        refused = await made.work.submit([Order(target, NOWHERE.body), Order(target, "@x"), Order(Target("t", "c", "a"), THERE.body)], None)
+        refused = await made.work.submit(
+            [Order(target, NOWHERE.body), Order(target, "@x"), Order(Target("t", "c", "a"), THERE.body)], Actor("uid:0", "socket")
+        )
         assert [type(one) for one in refused] == [NotFound, UserError, NotFound]
         assert await made.submit(THERE.body, key="k") == await made.submit(THERE.body, key="k")
 
