@@ -164,7 +164,7 @@ class Fleet(Listener):
         for workload in self.workloads.values():
             row = workload.row
             good = self._proven.get(workload.name)
-            templates = [row.template, *([good] if good else [])] if row.slots and self.end_by(row) is None else []
+            templates = [row.template, *([good] if good else [])] if row.slots and self._end_by(row) is None else []
             needed |= {Key(row.system, row.cluster, template.code) for template in templates}
         return needed
 
@@ -197,10 +197,9 @@ class Fleet(Listener):
         counters = {slot.n: self._counters.next(f"{workload.name}-{slot.n}") for slot in row.slots}
         good = self._proven.get(workload.name)
         live = tuple(process.live() for process in workload.processes.values())
-        return Seen(live, workload.memory, counters, good.digest if good else None, workload.halted, self.end_by(row))
+        return Seen(live, workload.memory, counters, good.digest if good else None, workload.halted, self._end_by(row))
 
-    def end_by(self, row: Row) -> float | None:
-        """By when all of it must have ended (monotonic seconds); None when it may run."""
+    def _end_by(self, row: Row) -> float | None:
         return self._halts.end_by(row.system, row.name)
 
     def _carry_out(self, workload: Workload, order: Order) -> None:

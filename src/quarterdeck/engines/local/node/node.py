@@ -230,7 +230,9 @@ class Node:
             "rooms": [asdict(room) for room in table.rooms],
             "incarnations": self.fleet.incarnations(),
             "code": sorted(self.fleet.code),
-            "rows": [observe.row(one, may_start=self.fleet.end_by(one.row) is None) for one in self.fleet.workloads.values()],
+            "rows": [
+                observe.row(one, may_start=self.halts.end_by(one.row.system, one.row.name) is None) for one in self.fleet.workloads.values()
+            ],
             "delivered": self.fleet.ways.told(),
             "machine": observe.machine(),
             "events_next": self.place.events.next,
