@@ -204,7 +204,7 @@ class BudgetSpec(Model):
 
     per: Literal["day", "task"] = Field(
         default="task",
-        description="For each task given from outside, with all below it; or for a UTC day, all tasks together.",
+        description="For each task that is given, with all below it; or for a UTC day, all tasks together.",
         examples=["day"],
     )
     owner: str | None = Field(

@@ -208,16 +208,18 @@ def _number(n: int) -> int:
 
 
 def _submit(bench: Bench, op: ops.Submit) -> Found:
+    target, tenant = _target(bench, op.to), bench.holder.cluster
     order = Order(
-        _target(bench, op.to),
+        target,
         op.payload,
         op.verb,
         key=tasks.own_key(op.key),
-        tenant=bench.holder.cluster,
+        tenant=tenant,
         priority=_priority(op.priority),
         lane=op.lane,
         deadline=op.deadline,
         attempts=checked_attempts(op.attempts),
+        budget=bench.spending.given(target, tenant),
         trace=op.trace,
     )
     made = orders.submit(bench.turn, order, bench.holder.name)

@@ -63,6 +63,10 @@ class Spending:
             turn.metered.add(task.id)
         return tuple(kind for kind in BUDGETS if kind in kinds)
 
+    def given(self, target: Target, owner: str) -> Amounts:
+        """The budget that the spec gives a task for which none was asked."""
+        return by_default(self._mine(target, owner), {})
+
     def call(self, turn: Turn, task: Row) -> None:
         """Take one call, if anything limits the task's calls. Raises BudgetExceeded."""
         mine = self._mine(target_of(task), str(task["tenant"]))

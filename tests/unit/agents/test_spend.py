@@ -9,7 +9,7 @@ from quarterdeck.agents.spend import Purse, Spent
 from quarterdeck.errors import UserError
 from quarterdeck.model.desired import Allowance
 from quarterdeck.model.work import BudgetExceeded
-from quarterdeck.store import journal
+from quarterdeck.store import journal, tasks
 from quarterdeck.work import documents
 
 CALLS = {"calls": 3.0}
@@ -347,6 +347,21 @@ def test_a_budget_of_a_day_stands_above_every_task_of_its_cluster(office, agent)
         o.clock.advance(86_400)
         third = await o.submit()
         assert (await o.over(third)).state == "done"
+
+    office(body)
+
+
+def test_a_task_that_an_agent_submits_has_the_budget_that_the_spec_gives_each(office, agent):
+    async def body(o):
+        o.ledger.spending.allowances = lambda _: (Allowance("c", "task", (("calls", 3.0),)), Allowance("d", "task", (("calls", 2.0),)))
+
+        async def submits(ctx):
+            await ctx.submit("b", "task", "x", key="K")
+
+        o.replica(agent(submits)).open()
+        assert (await o.over(await o.submit())).state == "done"
+        with o.store.read() as conn:
+            assert tasks.by_key(conn, "s", "K").budget == {"calls": 3.0}
 
     office(body)
 
