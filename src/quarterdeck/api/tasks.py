@@ -80,7 +80,7 @@ async def list_(  # noqa: PLR0917 one parameter a filter
 @router.get("/tasks/counts", **needs("viewer", scope="cluster"))
 async def counts(given: Given, system: System = None) -> Json:
     """How many tasks are in each state, and what waits for a human: questions, effects whose outcome is unknown, dead letters."""
-    scope = overview.Scope(given.grant.system_asked(system), given.grant.cluster)
+    scope = _scope(given, system)
     with given.store.read() as conn:
         by_state, asked, unknown = overview.counts(conn, scope), overview.open_questions(conn, scope), overview.unknown_effects(conn, scope)
     waiting = {"questions": asked, "unknown_effects": unknown, "dead_letters": by_state.get("dead", 0)}
@@ -168,16 +168,16 @@ async def answer(task: str, body: AnswerBody, given: Given, caller: Caller, syst
 async def open_questions(given: Given, system: System = None) -> Json:
     """What waits for an answer by a human, the most urgent first."""
     with given.store.read() as conn:
-        found = [(documents.question(q), tasks.get(conn, q.task)) for q in questions.open_(conn)]
-    return listed([_of_task("Question", document, task) for document, task in found if _meant(given, task, system)])
+        found = [(documents.question(q), tasks.get(conn, q.task)) for q in questions.open_(conn, _scope(given, system))]
+    return listed([_of_task("Question", document, task) for document, task in found])
 
 
 @router.get("/effects", **needs("viewer", scope="cluster"))
 async def effect_list(given: Given, system: System = None, outcome: Literal["started", "done", "failed", "unknown"] = "unknown") -> Json:
     """Effects of an outcome, the oldest first: `unknown` ones wait for a human."""
     with given.store.read() as conn:
-        found = [(documents.effect(e), tasks.get(conn, e.task)) for e in effects.with_outcome(conn, outcome)]
-    return listed([_of_task("Effect", document, task) for document, task in found if _meant(given, task, system)])
+        found = [(documents.effect(e), tasks.get(conn, e.task)) for e in effects.with_outcome(conn, outcome, _scope(given, system))]
+    return listed([_of_task("Effect", document, task) for document, task in found])
 
 
 def named(given: Services, name: str, system: str | None) -> Task:
@@ -185,8 +185,8 @@ def named(given: Services, name: str, system: str | None) -> Task:
     return visible(given, lambda conn: tasks.get(conn, name) if is_task_id(name) else tasks.by_key(conn, given.fleet.one(system), name))
 
 
-def _meant(given: Services, task: Task, system: str | None) -> bool:
-    return system in (None, task.target.system) and given.grant.reaches(task.target.system, task.target.name)
+def _scope(given: Services, system: str | None) -> overview.Scope:
+    return overview.Scope(given.grant.system_asked(system), given.grant.cluster)
 
 
 def _attempted(body: TaskBody, given: Services) -> Order | UserError:

@@ -16,6 +16,7 @@ from quarterdeck.errors import Conflict, NotFound, Transient
 from quarterdeck.model.records import Actor, Entry
 from quarterdeck.model.work import Effect, EffectOutcome, Hold, Semantics
 from quarterdeck.store import ends, rows, tables, tasks
+from quarterdeck.store.overview import EVERYBODY, Scope, meant
 from quarterdeck.store.rows import Row
 from quarterdeck.store.turn import Turn, target_of
 
@@ -164,13 +165,11 @@ def of_task(connection: Connection, task: str) -> list[Effect]:
     return [_effect(row) for row in rows.many(connection, e, select(e).where(e.c.task == task).order_by(e.c.started, e.c.key))]
 
 
-def with_outcome(connection: Connection, outcome: EffectOutcome, *, limit: int = 200) -> list[Effect]:
-    """Of all trees, the oldest first."""
-    e = tables.effects
-    kept = e.c.task.in_(select(tables.tasks.c.id))  # of tasks that are forgotten only the keys are left
-    return [
-        _effect(row) for row in rows.many(connection, e, select(e).where(e.c.outcome == outcome, kept).order_by(e.c.started).limit(limit))
-    ]
+def with_outcome(connection: Connection, outcome: EffectOutcome, scope: Scope = EVERYBODY, *, limit: int = 200) -> list[Effect]:
+    """Of all trees, the oldest first; of tasks that are forgotten only the keys are left."""
+    e, t = tables.effects, tables.tasks
+    query = select(e).join(t, e.c.task == t.c.id).where(e.c.outcome == outcome, *meant(scope)).order_by(e.c.started).limit(limit)
+    return [_effect(row) for row in rows.many(connection, e, query)]
 
 
 def _effect(row: Row) -> Effect:

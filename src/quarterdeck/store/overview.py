@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Select, case, func, select
 
@@ -21,6 +21,9 @@ class Scope:
     system: str | None = None
     cluster: str | None = None
     agent: str | None = None
+
+
+EVERYBODY: Final = Scope()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +46,21 @@ class Lane:
 def counts(connection: Connection, scope: Scope) -> dict[str, int]:
     """Tasks by state, those that nobody delegated and those that somebody did."""
     t = tables.tasks
-    query = select(t.c.state, func.count()).where(*_within(scope)).group_by(t.c.state).order_by(t.c.state)
+    query = select(t.c.state, func.count()).where(*meant(scope)).group_by(t.c.state).order_by(t.c.state)
     return {str(state): int(count) for state, count in connection.execute(query)}
 
 
 def open_questions(connection: Connection, scope: Scope) -> int:
     """What waits for a human's answer."""
     q, t = tables.questions, tables.tasks
-    query = select(func.count()).select_from(q.join(t, q.c.task == t.c.id)).where(q.c.state == "open", *_within(scope))
+    query = select(func.count()).select_from(q.join(t, q.c.task == t.c.id)).where(q.c.state == "open", *meant(scope))
     return int(connection.execute(query).scalar() or 0)
 
 
 def unknown_effects(connection: Connection, scope: Scope) -> int:
     """What waits for a human's word on whether it happened."""
     e, t = tables.effects, tables.tasks
-    query = select(func.count()).select_from(e.join(t, e.c.task == t.c.id)).where(e.c.outcome == "unknown", *_within(scope))
+    query = select(func.count()).select_from(e.join(t, e.c.task == t.c.id)).where(e.c.outcome == "unknown", *meant(scope))
     return int(connection.execute(query).scalar() or 0)
 
 
@@ -120,13 +123,13 @@ def below(connection: Connection, root: str, *, after: int, limit: int) -> list[
 def roots(connection: Connection, scope: Scope, among: Iterable[str]) -> list[str]:
     """The root tasks of those meant among these, each once."""
     t = tables.tasks
-    query = select(t.c.root).where(t.c.id.in_(among), *_within(scope)).distinct().order_by(t.c.root)
+    query = select(t.c.root).where(t.c.id.in_(among), *meant(scope)).distinct().order_by(t.c.root)
     return [str(root) for (root,) in connection.execute(query)]
 
 
 def within(connection: Connection, scope: Scope, *, after: int, limit: int) -> list[Event]:
     """Events of all tasks meant, after a number."""
-    return _events(connection, _joined().where(*_within(scope)), after, limit)
+    return _events(connection, _joined().where(*meant(scope)), after, limit)
 
 
 def _joined() -> Select[Any]:
@@ -134,7 +137,8 @@ def _joined() -> Select[Any]:
     return select(e).join(t, e.c.task == t.c.id)
 
 
-def _within(scope: Scope) -> list[ColumnElement[bool]]:
+def meant(scope: Scope) -> list[ColumnElement[bool]]:
+    """What rows of tasks meet that are meant."""
     t = tables.tasks
     asked = ((t.c.system, scope.system), (t.c.cluster, scope.cluster), (t.c.agent, scope.agent))
     return [column == wanted for column, wanted in asked if wanted is not None]

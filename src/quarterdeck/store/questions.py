@@ -12,6 +12,7 @@ from quarterdeck.errors import Conflict, NotFound, UserError
 from quarterdeck.model.records import Actor, Entry
 from quarterdeck.model.work import Hold, Question
 from quarterdeck.store import rows, tables, tasks
+from quarterdeck.store.overview import EVERYBODY, Scope, meant
 from quarterdeck.store.rows import Row
 from quarterdeck.store.turn import Turn, target_of
 
@@ -58,11 +59,12 @@ def of(connection: Connection, task: str) -> list[Question]:
     return [_question(row) for row in rows.many(connection, q, select(q).where(q.c.task == task).order_by(q.c.asked, q.c.name))]
 
 
-def open_(connection: Connection, *, limit: int = 200) -> list[Question]:
+def open_(connection: Connection, scope: Scope = EVERYBODY, *, limit: int = 200) -> list[Question]:
     """What waits for an answer, the most urgent first."""
-    q = tables.questions
-    query = select(q).where(q.c.state == "open").order_by(q.c.until.is_(None), q.c.until, q.c.asked).limit(limit)
-    return [_question(row) for row in rows.many(connection, q, query)]
+    q, t = tables.questions, tables.tasks
+    found = select(q).join(t, q.c.task == t.c.id).where(q.c.state == "open", *meant(scope))
+    urgent = found.order_by(q.c.until.is_(None), q.c.until, q.c.asked).limit(limit)
+    return [_question(row) for row in rows.many(connection, q, urgent)]
 
 
 def _end(turn: Turn, row: Row, state: Literal["answered", "expired"], text: str | None, *, actor: Actor, reason: str) -> Question:

@@ -5,7 +5,7 @@ import pytest
 from quarterdeck.errors import Conflict, InvalidTransition, NotFound, UserError
 from quarterdeck.model.records import Actor
 from quarterdeck.model.work import MOST_DEPTH, Fenced, Hold, Holder, Order, Target
-from quarterdeck.store import orders, questions, standing, tables, tasks, writing
+from quarterdeck.store import effects, orders, overview, questions, standing, tables, tasks, writing
 from quarterdeck.store.fairness import Fairness
 
 ME = Actor("uid:0", "socket")
@@ -605,6 +605,20 @@ def test_what_stands_is_read_from_the_rows(work, clock):
     assert work.read(standing.held)[0].cancelled
     assert behind
     assert later
+
+
+def test_who_may_see_one_cluster_is_not_shown_less_of_it_for_what_waits_in_others(work):
+    from quarterdeck.model.work import Question  # noqa: PLC0415 only here
+
+    for n in range(4):
+        hold = work.running()
+        asked = Question(hold.task, "q#1", "go on?", (), "hash", None, work.clock.now() + n, "open", None, "", 0.0, None)
+        work.turn(lambda turn, asked=asked, hold=hold: questions.ask(turn, hold, asked))
+        work.turn(lambda turn, hold=hold, n=n: effects.begin(turn, hold, f"e{n}", "idempotent", "hash"))
+    mine, others = overview.Scope("s", WORKER.cluster), overview.Scope("s", "other")
+    assert [q.until for q in work.read(lambda c: questions.open_(c, mine, limit=2))] == [work.clock.now(), work.clock.now() + 1]
+    assert [e.key for e in work.read(lambda c: effects.with_outcome(c, "started", mine, limit=2))] == ["e0", "e1"]
+    assert work.read(lambda c: questions.open_(c, others)) == work.read(lambda c: effects.with_outcome(c, "started", others)) == []
 
 
 def test_questions_of_a_task_that_ended_are_withdrawn(work):
