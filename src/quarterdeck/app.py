@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 import uvicorn
 from fastapi import FastAPI
 
-from quarterdeck import linux, stop_order
+from quarterdeck import halts, linux, stop_order
 from quarterdeck.api.access import Guard
 from quarterdeck.api.door import Door, Place
 from quarterdeck.api.exchange import Streams
@@ -218,6 +218,8 @@ async def run(app: App) -> None:
             group.create_task(app.depot.run(app.engine.blobs_login)),
             group.create_task(_housekeeping(app)),
         ]
+        with contextlib.suppress(Transient):  # a store that cannot write: as soon as it can, by what the node keeps
+            await app.stops.take_over_tasks(halts.read(app.home) or ())
         app.ledger.start()
         for name in app.fleet.names():
             app.reconciler.wake(name)

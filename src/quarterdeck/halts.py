@@ -24,13 +24,15 @@ Edit = Callable[[tuple["Halt", ...]], tuple["Halt", ...]]
 _HALF: Final = 128 << 10
 _HEAD: Final = struct.Struct(">4sQI32s")
 _MAGIC: Final = b"QDH1"
+TASK: Final = "task:"
+"""Begins the target of a halt that is about one task: it forbids no replica to run, and waits for a control plane to end the task."""
 LONGEST_REASON: Final = 200
 """Characters of a reason that are kept here; a Change keeps it whole."""
 
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """A system (empty: all), a cluster or an agent of which nothing may run. `target` is empty, `cluster` or `cluster/agent`.
+    """A system (empty: all), a cluster or an agent of which nothing may run. `target` is empty, `cluster`, `cluster/agent` or `task:ID`.
 
     `since` is epoch seconds. `change` is the Change that says so; None where it came past the control plane, which then makes one.
     """

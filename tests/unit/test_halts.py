@@ -35,6 +35,7 @@ def home(tmp_path):
         (Halt("trio", "core/worker", 0.0, ""), ("trio", "core/worker"), True),
         (Halt("trio", "core/work", 0.0, ""), ("trio", "core/worker"), False),
         (Halt("", "core/worker", 0.0, ""), ("other", "core/worker"), True),
+        (Halt("trio", f"{halts.TASK}01J", 0.0, ""), ("trio", "core/worker"), False),
     ],
 )
 def test_what_a_halt_covers(halt, agent, covered):
@@ -129,6 +130,13 @@ def test_time_to_drain_only_gets_shorter_and_ends_with_the_halt(home):
     assert kept.end_by("trio", "core/worker") is None
     kept.order(ONE, 10.0)
     assert kept.end_by("trio", "core/worker") == first
+
+
+def test_a_halt_of_a_task_is_kept_and_has_nothing_killed(home):
+    about = Halt("trio", f"{halts.TASK}01J", 1.0, "why", "me")
+    kept = Halts(home, VirtualClock())
+    kept.order(about, 0.0)
+    assert (halts.read(home), kept.over(), kept.end_by("trio", "core/worker")) == ((about,), (), None)
 
 
 def test_after_a_restart_there_is_no_time_left(home):

@@ -6,10 +6,10 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from quarterdeck import halts, linux
 from quarterdeck.cli.leftovers import listener
@@ -18,10 +18,14 @@ from quarterdeck.clock import SystemClock
 from quarterdeck.engines.local.living import living, of
 from quarterdeck.engines.local.node.lifecycle import MARK
 from quarterdeck.errors import Conflict, NotFound, Transient
-from quarterdeck.halts import Halt
+from quarterdeck.halts import TASK, Halt
 from quarterdeck.model.home import Home
 from quarterdeck.model.stops import FLEET, Source, StopProof, verdict
 
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+T = TypeVar("T")
 _ANSWER_WITHIN: Final = 0.7
 _TRY_WITHIN: Final = 1.5
 _PROVE_WITHIN: Final = 1.2
@@ -82,8 +86,9 @@ def _written(home: Home, new: Halt) -> bool:
 
 
 def _kill(home: Home, new: Halt) -> None:
-    for one in of(living(home, MARK), new.system, new.target):
-        linux.kill(one.pid)
+    if not new.target.startswith(TASK):
+        for one in of(living(home, MARK), new.system, new.target):
+            linux.kill(one.pid)
 
 
 def _ask_node(home: Home, verb: str, **fields: Any) -> Document:
@@ -126,18 +131,39 @@ def _rows(home: Home, wish: Wish) -> tuple[Source, ...]:
     """The ledger's rows, read as a stranger: a control plane that hangs or is gone does not keep us from it."""
     from quarterdeck.store import engine, stops  # noqa: PLC0415 SQLAlchemy: not before the halt is out
 
-    claims = (stops.WORKED_ON, stops.UNDER_WAY)
     try:
-        readers = engine.offline(home.database)
-        try:
-            with readers.connect() as connection:
-                counts = [count(connection, wish.system, wish.target) for count in (stops.in_work, stops.pending)]
-        finally:
-            readers.dispose()
+        counts = offline(home, lambda connection: [count(connection, wish.system, wish.target) for count in (stops.in_work, stops.pending)])
     except engine.ERRORS as error:
-        return tuple(Source(LEDGER, claim, None, f"the store cannot be read: {error}") for claim in claims)
+        return rows_unread(error)
+    return rows_told(counts)
+
+
+def offline(home: Home, look: Callable[[Connection], T]) -> T:
+    """Read the store past a control plane. Raises `store.engine.ERRORS`."""
+    from quarterdeck.store import engine  # noqa: PLC0415 as above
+
+    readers = engine.offline(home.database)
+    try:
+        with readers.connect() as connection:
+            return look(connection)
+    finally:
+        readers.dispose()
+
+
+def rows_told(counts: Sequence[int]) -> tuple[Source, ...]:
+    """What the ledger's rows say: tasks that somebody works on, effects under way."""
+    from quarterdeck.store import stops  # noqa: PLC0415 as above
+
     note = "; nobody can fence them while the control plane is away"
+    claims = (stops.WORKED_ON, stops.UNDER_WAY)
     return tuple(Source(LEDGER, claim, n, f"{n} rows{note if n else ''}") for claim, n in zip(claims, counts, strict=True))
+
+
+def rows_unread(error: Exception) -> tuple[Source, ...]:
+    """The same where they cannot be read."""
+    from quarterdeck.store import stops  # noqa: PLC0415 as above
+
+    return tuple(Source(LEDGER, claim, None, f"the store cannot be read: {error}") for claim in (stops.WORKED_ON, stops.UNDER_WAY))
 
 
 def comes_to_answer(answers: Callable[[], object], within: float) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import getpass
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated, Any, Final
 
 import typer
 
-from quarterdeck.cli import direct
+from quarterdeck.cli import direct, direct_task
 from quarterdeck.cli.change import ReasonOption
 from quarterdeck.cli.completing import agent_names, cluster_names
 from quarterdeck.cli.render import show
@@ -22,6 +23,7 @@ from quarterdeck.clock import SystemClock
 from quarterdeck.errors import StoreReadOnly, Transient
 from quarterdeck.model.home import Home
 from quarterdeck.model.stops import EXIT_CODES, KIND
+from quarterdeck.model.work import is_task_id
 
 DrainOption = Annotated[str, typer.Option("--drain", metavar="TIME", help="Time for what runs to finish; 0 kills at once.")]
 ClusterArgument = Annotated[str, typer.Argument(metavar="NAME", help="A cluster.", autocompletion=cluster_names)]
@@ -76,9 +78,14 @@ def task(session: Session, task: TaskArgument, reason: ReasonOption, drain: Drai
     $ qd stop task 01JD8Z0V7Q4W8X2N5R3T6Y9B1C --reason "asked for by mistake"
     """
     _needs(reason)
+    if not is_task_id(task):
+        raise UsageError(f"{task!r} is no task's id", hint="qd get tasks shows them")
     seconds = duration(drain)
-    document: Document = session.client.post(f"/v1/stops/tasks/{task}", {"reason": reason, "drain": seconds}, timeout=seconds + _MARGIN)
-    return _report(session, document)
+
+    def past(home: Home, began: float) -> Document:
+        return direct_task.stop(home, direct.Wish("", task, reason, getpass.getuser(), 0.0, began)).to_json()
+
+    return _by_either(session, f"/v1/stops/tasks/{task}", {"reason": reason, "drain": seconds}, past)
 
 
 def _inside(session: Session, name: str, slashes: int, reason: str, drain: str) -> int:
@@ -89,10 +96,18 @@ def _inside(session: Session, name: str, slashes: int, reason: str, drain: str) 
 
 
 def _stop(session: Session, wish: tuple[str, str, Document], reason: str, drain: float) -> int:
-    """By the control plane; past it when it does not answer, as long as this is its machine."""
     _needs(reason)
     target, path, fields = wish
-    body = {"system": session.system, **fields, "reason": reason, "drain": drain}
+
+    def past(home: Home, began: float) -> Document:
+        return _past(home, direct.Wish(session.system or "", target, reason, getpass.getuser(), drain, began))
+
+    return _by_either(session, path, {"system": session.system, **fields, "reason": reason, "drain": drain}, past)
+
+
+def _by_either(session: Session, path: str, body: Document, past: Callable[[Home, float], Document]) -> int:
+    """By the control plane; past it when it does not answer, as long as this is its machine."""
+    drain = body["drain"]
     if not isinstance(session.place, Home):
         return _report(session, session.client.post(path, body, timeout=drain + _MARGIN))
     began, client = time.monotonic(), Wire(session.place, SystemClock(), absence=0)
@@ -103,8 +118,7 @@ def _stop(session: Session, wish: tuple[str, str, Document], reason: str, drain:
         raise
     except Transient as error:
         session.say(f"the control plane does not do it ({clean(error.message)}); telling the node")
-    first = _past(session.place, direct.Wish(session.system or "", target, reason, getpass.getuser(), drain, began))
-    return _report(session, _completed(session, client, path, body, first))
+    return _report(session, _completed(session, client, path, body, past(session.place, began)))
 
 
 def _past(home: Home, wish: direct.Wish) -> Document:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol, TypeVar
@@ -17,14 +17,15 @@ from quarterdeck.clock import Clock
 from quarterdeck.deploy.composer import kept_spec
 from quarterdeck.engines.base import Stopper
 from quarterdeck.errors import Conflict, NotFound, QuarterdeckError, Transient
-from quarterdeck.halts import Halt
+from quarterdeck.halts import TASK, Halt
 from quarterdeck.model.records import Actor, Change, Entry
 from quarterdeck.model.stops import FLEET, Source, StopProof, verdict
+from quarterdeck.model.work import OPEN
 from quarterdeck.spec.targets import stop_target, whole
-from quarterdeck.store import changes, journal, revisions, stops, systems
+from quarterdeck.store import changes, journal, revisions, stops, systems, tasks
 from quarterdeck.store.stops import Order
 from quarterdeck.store.store import Store
-from quarterdeck.store.turn import Turn
+from quarterdeck.store.turn import Turn, target_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -228,12 +229,16 @@ class Stops:
         for halt in theirs:
             if halt.change is not None and halt.key not in ours:
                 await self.stopper.lift(*halt.key)
-            elif halt.change is None:
+            elif halt.change is None and not halt.target.startswith(TASK):
                 await self._take_over(halt)
         known = {halt.key for halt in theirs}
         for halt in ours.values():
             if halt.key not in known | self._ordering:
                 await self.stopper.halt(halt, None)
+        for halt in theirs:  # last, since a store that cannot write keeps no agent running
+            if halt.target.startswith(TASK):
+                await self.take_over_tasks((halt,))
+                await self.stopper.lift(*halt.key)
 
     def _ours(self) -> dict[tuple[str, str], Halt]:
         with self.store.read() as conn:
@@ -260,6 +265,16 @@ class Stops:
             self.woken(order.system)
         if orders and not halt.system:
             await self.stopper.lift("", halt.target)
+
+    async def take_over_tasks(self, halts: Iterable[Halt]) -> None:
+        """End the tasks that were stopped past us, before anybody is given them again. Raises Transient."""
+        for halt in halts:
+            name = halt.target.removeprefix(TASK)
+            with self.store.read() as conn:
+                row = tasks.find_row(conn, name) if halt.target.startswith(TASK) else None
+            if row is not None and row["state"] in OPEN:
+                actor = Actor(halt.actor or "node", VIA_NODE)
+                await self.stop_task(name, Order(halt.system, target_of(row).name, actor, halt.reason or "stopped at the node"), 0.0)
 
     def _known(self, system: str, halt: Halt, actor: Actor) -> Order | None:
         """The order of a halt in one system; None where that has no such target, as the node's table may be older than the spec."""

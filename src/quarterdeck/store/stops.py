@@ -113,6 +113,13 @@ def of_task(connection: Connection, task: str) -> tuple[int, int]:
     return working, _count(connection, select(func.count()).select_from(_joined()).where(among, tables.effects.c.outcome == "started"))
 
 
+def holders(connection: Connection, task: str) -> list[str]:
+    """Who works on a task or below it (`cluster/agent-n#k`)."""
+    t = tables.tasks
+    query = select(t.c.owner).where(t.c.id.in_(_below(connection, task)), t.c.state.in_(tasks.IN_WORK), t.c.owner.is_not(None)).distinct()
+    return [str(owner) for (owner,) in connection.execute(query)]
+
+
 def _cut_off(turn: Turn, which: ColumnElement[bool], actor: str, *, again: bool = True) -> set[tuple[object, object]]:
     """End every effect that is under way; gives task and fence of those of which nobody knows what came."""
     e = tables.effects

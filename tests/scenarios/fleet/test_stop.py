@@ -11,7 +11,7 @@ from contextlib import suppress
 import pytest
 from tests.scenarios.fleet.test_disk import fill, small  # noqa: F401 a fixture
 
-from quarterdeck import linux
+from quarterdeck import halts, linux
 from quarterdeck.engines.local.living import living, of
 from quarterdeck.errors import QuarterdeckError, Transient
 
@@ -407,6 +407,26 @@ def test_a_task_is_taken_from_whoever_works_on_it(stopped):
     in_state(stopped, other, "done")
     time.sleep(3.5)
     assert (task(stopped, name)["state"], task(stopped, name)["result"]) == ("cancelled", None), "its result came late and was refused"
+
+
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
+def test_a_task_is_stopped_while_the_control_plane_is_away(stopped, number):
+    """Its worker is killed at once, the order is kept by the node, and whoever comes next ends it before anybody is given it again."""
+    word = f"away-{time.time_ns()}"
+    name = begun(stopped, "unsafe", word)
+    worker = task(stopped, name)["owner"].partition("#")[0]
+    pid = stopped.replicas()[worker]["pid"]
+    began = time.monotonic()
+    os.kill(stopped.control(), number)
+    proof = done(stop(stopped, "task", name))
+    print(f"\ntask stopped and proved after {time.monotonic() - began:.2f} s")
+    assert {s["found"] for s in proof["sources"]} == {0}
+    assert not stopped.alive(pid)
+    ended = task(stopped, name)
+    assert (ended["state"], ended["effects"][0]["outcome"]) == ("cancelled", "unknown")
+    assert stopped.journal("stop.proof", "core/caller")[-1]["via"] in ("node", "socket")
+    assert sink(stopped, word) == 1
+    stopped.until(lambda: halts.read(stopped.home) == (), what=lambda: halts.read(stopped.home))  # carried out: nothing is left of it
 
 
 def test_stops_at_once_are_one(stopped):

@@ -91,7 +91,7 @@ def test_without_groups_the_mark_and_descent_tell(tmp_path):
             time.sleep(0.02)
         bare = next(pid for pid in _below(above) if not linux.marked("QD_TEST", ".*").get(pid))
         found = {one.pid: one for one in living(home, "QD_TEST", os.getpid() + 10**9)}
-        assert found[mine] == Living(mine, "stray", "trio", "core", "worker")
+        assert found[mine] == Living(mine, "stray", "trio", "core", "worker", "worker-3")
         assert found[nowhere] == Living(nowhere, "stray")
         assert foreign not in found
         assert above not in found

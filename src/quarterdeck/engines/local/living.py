@@ -11,7 +11,7 @@ import contextlib
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -20,19 +20,20 @@ from quarterdeck.model.home import Home
 
 Kind = Literal["replica", "fork", "service", "stray"]
 """replica: of an agent, or below one. fork: a fork server, which imports a cluster's code. service: ours. stray: nobody knows whose."""
-_TITLE: Final = re.compile(r"qd replica ([^/\s]+)/([^/\s]+)/(\S+)-\d+")
+_TITLE: Final = re.compile(r"qd replica ([^/\s]+)/([^/\s]+)/(\S+-\d+)")
 _GONE: Final = frozenset({"", "Z", "X"})
 
 
 @dataclass(frozen=True, slots=True)
 class Living:
-    """A process. `system`, `cluster` and `agent` are empty where nobody knows."""
+    """A process. `system`, `cluster`, `agent` and `replica` (`agent-n`) are empty where nobody knows."""
 
     pid: int
     kind: Kind
     system: str = ""
     cluster: str = ""
     agent: str = ""
+    replica: str = ""
 
     def may_be_of(self, system: str, target: str) -> bool:
         """Whether it is, or could be, of a system (empty: any), a cluster or an agent. A fork server is of a cluster, not of its agents."""
@@ -105,9 +106,9 @@ class _Seen:
     def _below(self, pid: int, above: Living) -> Living:
         """Without groups: children of a fork server are told apart by their titles, what is further below is of its parent's."""
         if above.kind != "fork":
-            return Living(pid, above.kind, above.system, above.cluster, above.agent)
-        agent = _agent(pid, above)
-        return Living(pid, "replica" if agent else "stray", above.system, above.cluster, agent)
+            return replace(above, pid=pid)
+        replica = _titled(pid, above)
+        return _replica(pid, "replica" if replica else "stray", above.system, above.cluster, replica)
 
     def _top(self, pid: int, environment: bytes) -> Living:
         """Without groups and without a parent that is known: where it was born is in its environment."""
@@ -120,7 +121,7 @@ class _Seen:
         system, cluster, slot = (*inside, "", "", "")[:3]
         if ours and cluster and _bytes(pid, "cmdline").startswith(f"qd fork {system}/{cluster}".encode()):
             return Living(pid, "fork", system, cluster)
-        return Living(pid, "stray", system, cluster, slot.rpartition("-")[0])
+        return _replica(pid, "stray", system, cluster, slot)
 
     def _group(self, pid: int) -> str:
         """The part of its control group's path below the home's."""
@@ -138,10 +139,14 @@ def _by_group(pid: int, group: str) -> Living:
     system, _, cluster = room.partition(".")
     if leaf.startswith("fork-") and "." not in leaf:
         return Living(pid, "fork", system, cluster)
-    return Living(pid, "replica", system, cluster, leaf.rpartition(".")[0].rpartition("-")[0])
+    return _replica(pid, "replica", system, cluster, leaf.rpartition(".")[0])
 
 
-def _agent(pid: int, above: Living) -> str:
+def _replica(pid: int, kind: Kind, system: str, cluster: str, replica: str) -> Living:
+    return Living(pid, kind, system, cluster, replica.rpartition("-")[0], replica)
+
+
+def _titled(pid: int, above: Living) -> str:
     title = _TITLE.match(_bytes(pid, "cmdline").decode("utf-8", "replace"))
     return title.group(3) if title and title.group(1, 2) == (above.system, above.cluster) else ""
 

@@ -68,9 +68,10 @@ class Halts:
         return min((self._ends.get(halt.key, _LONG_AGO) for halt in self.now if halt.covers(system, agent)), default=None)
 
     def over(self) -> tuple[Halt, ...]:
-        """Those whose time to drain is over: nothing of them may be alive."""
+        """Those whose time to drain is over: nothing of them may be alive. A task is no process: who ordered its end killed what ran."""
         now = self._clock.monotonic()
-        return tuple(halt for halt in self.now if self._ends.get(halt.key, _LONG_AGO) <= now)
+        about = (halt for halt in self.now if not halt.target.startswith(halts.TASK))
+        return tuple(halt for halt in about if self._ends.get(halt.key, _LONG_AGO) <= now)
 
     def to_json(self) -> dict[str, Any]:
         """For the protocol."""

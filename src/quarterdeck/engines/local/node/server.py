@@ -15,7 +15,7 @@ from quarterdeck import linux
 from quarterdeck.engines.local.node.node import Node
 from quarterdeck.engines.local.node.vitals import COLUMNS
 from quarterdeck.errors import Conflict, NotFound
-from quarterdeck.halts import Halt
+from quarterdeck.halts import TASK, Halt
 from quarterdeck.model.table import Table
 
 _LONGEST_FRAME: Final = 16 << 20
@@ -77,7 +77,7 @@ async def _stop(node: Node, request: dict[str, Any]) -> object:
 
 async def _halt(node: Node, request: dict[str, Any]) -> object:
     halt = Halt.from_json(request["halt"])
-    if halt.change is None:  # past the control plane: nobody has looked whether there is such a thing
+    if halt.change is None and not halt.target.startswith(TASK):  # past the control plane: nobody has looked whether there is such a thing
         node.require(halt.system, halt.target)
     within = request["within"]
     return node.halt(halt, None if within is None else float(within))
