@@ -32,7 +32,7 @@ PATHS = ("/budgets", "/budgets?day=1970-01-01")
 
 def spend(turn, allowance, of, **kinds):
     """kind=(spent, reserved), in the account of a day."""
-    (shared,) = spending.shared_of([allowance], "pair", of)
+    shared = spending.account_of(allowance, "pair", "", of)
     parts = [json.dumps({kind: amounts[part] * MICRO for kind, amounts in kinds.items()}) for part in (0, 1)]
     turn.update(tables.budgets, budgets.shared(turn, shared), spent=parts[0], reserved=parts[1])
 
