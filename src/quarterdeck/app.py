@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final, TypeVar
 
 import uvicorn
@@ -268,7 +268,8 @@ async def _housekeeping(app: App) -> None:
 
 def _server(app: App) -> uvicorn.Server:
     def is_agent(pid: int) -> bool:
-        return bool(app.engine.node.pid) and linux.descends(pid, app.engine.node.pid)
+        node = app.engine.node.pid
+        return bool(node) and _descends(pid, linux.stat(pid)[2], node)
 
     clock, sessions = app.engine.clock, app.sessions
     guard = Guard(app.api, os.getuid(), app.door, sessions.known, is_agent, Rates(clock), Backoff(clock), sessions.streams)
@@ -286,6 +287,13 @@ def _server(app: App) -> uvicorn.Server:
     server = Doors(config)
     server.tls = app.door.place.tls()
     return server
+
+
+@lru_cache(4096)
+def _descends(pid: int, began: int, ancestor: int) -> bool:
+    """Whose child a process is never changes for the better; with when it began it is told from another that gets its number."""
+    del began
+    return linux.descends(pid, ancestor)
 
 
 def _prepare(home: Home) -> None:
