@@ -78,9 +78,13 @@ class Overloaded(Transient):
         self.after = after
 
 
+ENTROPY: Final = 10
+"""Random bytes in the id of a task."""
+
+
 def task_id(now: float, entropy: bytes) -> str:
     """A ULID (github.com/ulid/spec): 26 characters that sort by time; `now` is epoch seconds, `entropy` ten random bytes."""
-    number = int(now * 1000) << 80 | int.from_bytes(entropy[:10], "big")
+    number = int(now * 1000) << 80 | int.from_bytes(entropy[:ENTROPY], "big")
     return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
 
 

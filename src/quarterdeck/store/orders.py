@@ -13,7 +13,7 @@ from sqlalchemy import Select, Table, bindparam, select
 
 from quarterdeck import states
 from quarterdeck.errors import Conflict, UserError
-from quarterdeck.model.work import MOST_DEPTH, Order, Submitted, Task, task_id
+from quarterdeck.model.work import ENTROPY, MOST_DEPTH, Order, Submitted, Task, task_id
 from quarterdeck.store import budgets, lanes, rows, tables
 from quarterdeck.store.rows import Row
 from quarterdeck.store.tasks import require
@@ -31,16 +31,17 @@ def submit(turn: Turn, order: Order, actor: str, pay: Callable[[], None] = lambd
     Raises Conflict when that one asks for something else, BudgetExceeded when its parent has no level of delegation left, and whatever
     `pay` raises, which is called for a new one, before it is kept.
     """
-    return _submit(turn, order, actor, _known(turn, [order]), pay)
+    return _submit(turn, order, actor, _known(turn, [order]), os.urandom(ENTROPY), pay)
 
 
 def submit_all(turn: Turn, orders: Sequence[tuple[Order, str]]) -> list[Submitted | UserError]:
     """Keep many, each with its actor; one that is refused does not stop the others."""
     there = _known(turn, [order for order, _ in orders])
     made: list[Submitted | UserError] = []
-    for order, actor in orders:
+    drawn = os.urandom(ENTROPY * len(orders))  # at once: each call lets other threads take the interpreter
+    for n, (order, actor) in enumerate(orders):
         try:
-            made.append(_submit(turn, order, actor, there))
+            made.append(_submit(turn, order, actor, there, drawn[ENTROPY * n :]))
         except UserError as error:
             made.append(error)
     return made
@@ -74,7 +75,9 @@ def _forgotten(order: Order, row: Row) -> Task:
     return Task(id=name, root=name, reason=FORGOTTEN, most=order.attempts, **told, **asked, **nothing, **none)
 
 
-def _submit(turn: Turn, order: Order, actor: str, there: dict[tuple[str, str], Row], pay: Callable[[], None] = lambda: None) -> Submitted:
+def _submit(  # noqa: PLR0917 what all orders of a write share comes before what is one's own
+    turn: Turn, order: Order, actor: str, there: dict[tuple[str, str], Row], entropy: bytes, pay: Callable[[], None] = lambda: None
+) -> Submitted:
     digest, name = order.digest, (order.target.system, order.key or "")
     row = there.get(name) if order.key is not None else None
     if row is not None:
@@ -85,7 +88,7 @@ def _submit(turn: Turn, order: Order, actor: str, there: dict[tuple[str, str], R
     parent = _parent(turn, order)
     order = replace(order, budget=budgets.granted(turn, order.budget, parent), tenant=order.tenant or actor)
     pay()
-    row = _insert(turn, order, digest, parent)
+    row = _insert(turn, order, digest, parent, entropy)
     if order.budget:
         budgets.open_(turn, row)
     if order.key is not None:
@@ -105,8 +108,8 @@ def _parent(turn: Turn, order: Order) -> Row | None:
     return parent
 
 
-def _insert(turn: Turn, order: Order, digest: str, parent: Row | None) -> Row:
-    identity, target = task_id(turn.now, os.urandom(10)), order.target
+def _insert(turn: Turn, order: Order, digest: str, parent: Row | None, entropy: bytes) -> Row:
+    identity, target = task_id(turn.now, entropy), order.target
     row = turn.insert(
         _T,
         **_NOBODY,

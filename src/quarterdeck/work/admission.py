@@ -98,7 +98,7 @@ class Bucket:
         """Ask for one: the bucket afterwards, and 0 if it was there, else the seconds until it will be."""
         left = min(self.burst, self.left + max(0.0, now - self.at) * self.rate)
         wait = (1 - left) / self.rate if left < 1 else 0.0
-        return replace(self, left=left if wait else left - 1, at=max(now, self.at)), wait
+        return Bucket(self.rate, self.burst, left if wait else left - 1, max(now, self.at)), wait
 
     def full(self, now: float) -> bool:
         """Whether it says no more than a new one would."""
@@ -124,7 +124,7 @@ class RetryBudget:
         left = self.left + max(0.0, now - self.at) * self.floor + (0.0 if retry else self.ratio)
         granted = not retry or left >= 1
         left = min(self.most, left - 1 if retry and granted else left)
-        return replace(self, left=left, at=max(now, self.at)), granted
+        return RetryBudget(self.ratio, self.floor, self.most, left, max(now, self.at)), granted
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +295,7 @@ class Admission:
         quota = self.quotas.get(tenant, self.quota)
         if quota is None:
             return self, 0.0
-        buckets = dict(self.buckets)
+        buckets = self.buckets
         if tenant not in buckets and len(buckets) >= MOST_TENANTS:
             buckets = {name: bucket for name, bucket in buckets.items() if not bucket.full(now)}
             tenant = tenant if len(buckets) < MOST_TENANTS else _OTHERS
