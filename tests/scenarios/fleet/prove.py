@@ -117,6 +117,8 @@ class Teller(socketserver.StreamRequestHandler):
             self.wfile.write(b"ok\n")
 
 
+APART = 6.0
+"""Seconds between the deaths of a control plane and a node: each is the one that starts the other again."""
 CUSTOMERS = 3
 FIRST_ZOMBIE = 5
 PAUSE = 16.5
@@ -310,6 +312,8 @@ class Attack:
         elif not self.zombies and len(self.shots) >= FIRST_ZOMBIE:
             kind = "zombie"
         if now - calm[kind] < {"bus": 15.0, "control": 15.0, "node": 15.0, "zombie": PAUSE + 3.0}.get(kind, 0.0):
+            kind = "replica"
+        if now - calm[{"control": "node", "node": "control"}.get(kind, "")] < APART:
             kind = "replica"
         if kind in ("node", "fork", "control") and self.asleep:  # would kill the zombie with all others, or grant its lease anew
             kind = "" if enough else "replica"
