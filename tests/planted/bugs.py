@@ -407,8 +407,8 @@ BUGS = (
     Bug(
         "a halt that came past the control plane is forgotten with the node",
         "deploy/stops.py",
-        "            elif halt.change is None:\n                await self._take_over(halt)\n",
-        "            elif halt.change is None:\n                pass\n",
+        "            elif halt.change is None and not halt.target.startswith(TASK):\n                await self._take_over(halt)\n",
+        "",
         "tests/unit/api/test_stops.py::test_a_halt_that_came_past_us_becomes_a_change_once_and_both_can_be_ended",
     ),
     Bug(

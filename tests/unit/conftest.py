@@ -17,7 +17,7 @@ import pytest
 
 from quarterdeck.bus import streams, subjects
 
-USUAL = 0.08
+USUAL = 0.055
 """Processor seconds that the loop of `slowness` takes on the machine for which the limits of tests are written."""
 SERVER = Path(sys.executable).with_name("nats-server")
 
