@@ -126,6 +126,12 @@ def test_prove_again(surf, clean):
     clean.until(lambda: len(clean.journal()) > before)
 
 
+ODD = """() => {
+  document.querySelector('main').append(Object.assign(document.createElement('i'), {id: 'odd'}));
+  document.dispatchEvent(new Event('visibilitychange'));
+}"""
+
+
 def test_the_send_box_answers_and_says_what_was_wrong(surf, fleet):
     surf.go("/agents/edge/front")
     surf.page.select_option("#verb", "through")
@@ -136,6 +142,8 @@ def test_the_send_box_answers_and_says_what_was_wrong(surf, fleet):
     surf.page.fill("#payload", '{"number": ')
     surf.press("button:text-is('Send')")
     assert "no JSON" in surf.page.inner_text("#answer")
+    surf.page.evaluate(ODD)
+    surf.wait("!document.getElementById('odd')")  # the page was fetched again
     assert surf.page.input_value("#payload") == '{"number": '
     surf.page.fill("#payload", '{"number": 41}')
     surf.press("button:text-is('Send')")
