@@ -61,5 +61,5 @@ def test_every_locked_requirement_carries_a_hash(everything):
 
 
 def test_the_check_before_a_change_runs_the_checks_and_the_tests(everything):
-    assert "make check" in everything[".ci/run"]
-    assert "make test" in everything[".ci/run"]
+    assert "make land" in everything[".ci/run"]
+    assert re.search(r"^land: check .*\n\t@\$\(TESTS\)", everything["Makefile"], re.MULTILINE)
