@@ -31,7 +31,7 @@ WORKER = '''\
 
 from quarterdeck import Agent, Context
 
-agent = Agent("echo", concurrency=64)
+agent = Agent("echo", concurrency=128)
 
 
 async def act(n: int) -> int:
