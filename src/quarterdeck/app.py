@@ -191,9 +191,9 @@ def _gate(store: Store, clock: Clock, allowances: Allowances) -> Gate:
         with store.read() as conn:
             return overview.unfinished(conn, system)
 
-    def knows(keys: Sequence[tuple[str, str]]) -> list[bool]:
+    def knows(system: str, keys: Sequence[str]) -> set[str]:
         with store.read() as conn:
-            return [overview.has_key(conn, system, key) for system, key in keys]
+            return overview.known_keys(conn, system, keys)
 
     return Gate(clock, allowances.intake, count, knows)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, case, func, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, func, select, union_all
 
 from quarterdeck.model import messages
 from quarterdeck.model.work import OPEN, Event, Target
@@ -24,6 +24,12 @@ class Scope:
 
 
 EVERYBODY: Final = Scope()
+_KEYED: Final = union_all(
+    *(
+        select(t.c.key).where(t.c.system == bindparam("system"), t.c.key.in_(bindparam("keys", expanding=True)))
+        for t in (tables.tasks, tables.forgotten)
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +167,6 @@ def unfinished(connection: Connection, system: str) -> int:
     return int(connection.execute(select(func.count()).where(t.c.state.in_(OPEN), t.c.system == system)).scalar() or 0)
 
 
-def has_key(connection: Connection, system: str, key: str) -> bool:
-    """Whether a task has this key, or had it: keys outlast their tasks."""
-    for t in (tables.tasks, tables.forgotten):
-        if connection.execute(select(t.c.key).where(t.c.system == system, t.c.key == key).limit(1)).first() is not None:
-            return True
-    return False
+def known_keys(connection: Connection, system: str, keys: Sequence[str]) -> set[str]:
+    """Those of some keys that a task has, or had: keys outlast their tasks."""
+    return set(connection.execute(_KEYED, {"system": system, "keys": list(keys)}).scalars())

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -48,7 +49,7 @@ class _Open:
 
 @dataclass(slots=True)
 class Gate:
-    """One for a control plane, on the doors' loop. `count` counts the unfinished tasks of a system in the store, `knows` finds a key there.
+    """One for a control plane, on the doors' loop. `count` counts the unfinished tasks of a system in the store, `knows` finds keys there.
 
     `refused` counts refusals by reason: rate, retries, full, deadline, wait, door.
     """
@@ -56,7 +57,7 @@ class Gate:
     clock: Clock
     intake: Callable[[str], Intake]
     count: Callable[[str], int]
-    knows: Callable[[Sequence[tuple[str, str]]], Sequence[bool]]
+    knows: Callable[[str, Sequence[str]], AbstractSet[str]]
     refused: Counter[str] = field(default_factory=Counter)
     _doors: dict[str, Admission] = field(default_factory=dict)
     _open: dict[str, _Open] = field(default_factory=dict)
@@ -70,7 +71,12 @@ class Gate:
 
     def __post_init__(self) -> None:
         async def look(keys: Sequence[tuple[str, str]]) -> Sequence[bool]:
-            return await asyncio.to_thread(self.knows, keys)
+            known = {
+                (system, key)
+                for system in {system for system, _ in keys}
+                for key in await asyncio.to_thread(self.knows, system, [key for of, key in keys if of == system])
+            }
+            return [one in known for one in keys]
 
         self._known = Gathering(look, KEYS_AT_ONCE)
 

@@ -84,7 +84,7 @@ def test_a_key_outlives_its_task_and_still_means_the_same(work, keeping, clock):
         work.submit('{"a": 2}', key="k")
     with pytest.raises(NotFound, match=f"task {old} is done, and its records were dropped"):
         work.read(lambda c: tasks.by_key(c, "s", "k"))
-    assert work.read(lambda c: [overview.has_key(c, "s", key) for key in ("k", "none")]) == [True, False]
+    assert work.read(lambda c: [overview.known_keys(c, system, ("k", "none")) for system in ("s", "other")]) == [{"k"}, set()]
 
 
 def test_keys_of_effects_stay_without_their_values(work, keeping, clock):

@@ -37,9 +37,9 @@ class Door:
         with self.store.read() as conn:
             return overview.unfinished(conn, system)
 
-    def _knows(self, keys):
+    def _knows(self, system, keys):
         with self.store.read() as conn:
-            return [overview.has_key(conn, system, key) for system, key in keys]
+            return overview.known_keys(conn, system, keys)
 
     async def give(self, *orders, retry=False):
         return list(await self.work.submit([Order(TARGET, **order) for order in orders], HUMAN, retry=retry))
@@ -305,7 +305,7 @@ def test_the_keys_of_many_refused_orders_are_looked_for_together(door):
     async def body(d):
         await d.give({"key": "k"})
         looks = []
-        d.gate.knows = lambda keys: looks.append(len(keys)) or [key == "k" for _, key in keys]
+        d.gate.knows = lambda _, keys: looks.append(len(keys)) or {"k"}.intersection(keys)
         made = await asyncio.gather(*(d.give({"key": key}) for key in ("k", *map(str, range(50)))))
         assert [kinds(one)[0] for one in made] == ["in"] + ["Overloaded"] * 50
         assert sum(looks) == 51
