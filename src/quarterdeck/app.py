@@ -277,7 +277,7 @@ def _server(app: App) -> uvicorn.Server:
     guard = Guard(app.api, os.getuid(), app.door, sessions.known, is_agent, Rates(clock), Backoff(clock), sessions.streams)
     config = uvicorn.Config(
         guard,
-        http=partial(Protocol, turnstile=Turnstile(app.api.state.services.work.gate.refused)),  # type: ignore[arg-type]
+        http=partial(Protocol, turnstile=Turnstile(app.api.state.services.work.gate.refused, clock)),  # type: ignore[arg-type]
         ws="none",
         log_level="warning",
         access_log=False,

@@ -70,7 +70,7 @@ class Protocol(HttpToolsProtocol):
             return
         at_rest = not self._arriving and not self.pipeline and (self.cycle is None or self.cycle.response_complete)
         order = at_rest and is_order(data)
-        if order and self._turnstile.full:
+        if order and self._turnstile.closed():
             self._refuse_unread()
             return
         self._came += len(data)
@@ -109,7 +109,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """There is room for one more."""
-        self._turnstile.leave(self)
+        self._turnstile.leave(self, taken=True)
         super().on_response_complete()
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:

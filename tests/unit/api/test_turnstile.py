@@ -12,7 +12,8 @@ import uvicorn
 
 from quarterdeck.api.protocol import Protocol
 from quarterdeck.api.serving import Doors
-from quarterdeck.api.turnstile import HELD, Turnstile, is_order
+from quarterdeck.api.turnstile import ABOVE, BUSY, HELD, SOME, Turnstile, is_order
+from quarterdeck.clock import VirtualClock
 
 BODY = b'{"payload": 1}'
 ORDER = b"POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
@@ -147,7 +148,7 @@ def test_one_whose_client_is_gone_makes_room(play):
         await app.began.acquire()
         first.writer.transport.abort()
         async with asyncio.timeout(SOON):
-            while turnstile.full:  # noqa: ASYNC110 a closed connection tells no event
+            while turnstile.closed():  # noqa: ASYNC110 a closed connection tells no event
                 await asyncio.sleep(0.01)
         second.send(ORDER)
         await app.began.acquire()
@@ -184,5 +185,75 @@ def test_a_request_on_top_of_one_that_was_refused_closes_the_connection(play):
             await asyncio.sleep(0.01)
         second.send(LOOK)
         assert await asyncio.wait_for(second.reader.read(), SOON) == b""
+
+    play(body)
+
+
+class Day:
+    """A turnstile in virtual time, in a process that takes a part (`load`) of a core."""
+
+    def __init__(self, load):
+        self.clock, self.load, self.spent = VirtualClock(), load, 0.0
+        self.turnstile = Turnstile(clock=self.clock, processor=lambda: self.spent)
+
+    def offer(self, seconds, each_second, *, room):
+        """So many orders a second, of which the fleet can take `room` a second. Gives how many were read and taken each second."""
+        read = taken = 0
+        places = 0.0
+        for _ in range(seconds * each_second):
+            self.clock.advance(1 / each_second)
+            self.spent += self.load / each_second
+            places = min(places + room / each_second, 10.0)
+            if self.turnstile.closed():
+                continue
+            read += 1
+            self.turnstile.enter(read)
+            fits = places >= 1
+            self.turnstile.leave(read, taken=fits)
+            taken, places = taken + fits, places - fits
+        return read / seconds, taken / seconds
+
+
+def test_where_the_processor_is_scarce_little_more_is_read_than_is_taken():
+    day = Day(load=1.0)
+    assert day.offer(2, 1000, room=100)[1] >= 80, "nor does it take long to find how much that is"
+    read, taken = day.offer(20, 1000, room=100)
+    assert taken >= 95
+    assert read <= 1.05 * (ABOVE * 100 + SOME)
+
+
+def test_where_it_is_not_every_order_is_read_and_told_what_stands_in_its_way():
+    assert Day(load=BUSY / 2).offer(20, 1000, room=100) == (1000, pytest.approx(100, rel=0.05))
+
+
+def test_a_busy_process_turns_nobody_away_while_all_that_is_read_is_taken():
+    assert Day(load=1.0).offer(20, 1000, room=2000) == (1000, 1000)
+
+
+def test_when_there_is_room_again_it_is_found_within_seconds():
+    day = Day(load=1.0)
+    day.offer(2, 1000, room=0)
+    assert day.offer(10, 1000, room=0)[0] <= 1.05 * SOME, "what is read finds out whether there is room"
+    day.offer(8, 1000, room=100)
+    assert day.offer(5, 1000, room=100)[1] >= 95
+
+
+def test_what_is_told_to_come_again_inside_was_read_and_not_taken(play, monkeypatch):
+    left, leave = [], Turnstile.leave
+
+    def noted(turnstile, connection, *, taken=False):
+        if inside := leave(turnstile, connection, taken=taken):
+            left.append(taken)
+        return inside
+
+    async def body(app, turnstile, connect):
+        monkeypatch.setattr(Turnstile, "leave", noted)
+        app.statuses = [429, 201]
+        app.free.set()
+        client = await connect()
+        for status in (429, 201):
+            client.send(ORDER)
+            assert (await client.answer())[0] == status
+        assert left == [False, True]
 
     play(body)
