@@ -59,7 +59,7 @@ from quarterdeck.work.gate import Gate
 from quarterdeck.work.keeping import FORGET_EVERY, SEAL_EVERY, SWEEP_EVERY, Keeping
 from quarterdeck.work.ledger import Ledger
 from quarterdeck.work.output import Output
-from quarterdeck.work.service import Service
+from quarterdeck.work.service import Lives, Service
 
 T = TypeVar("T")
 EXIT_STORE_FAILED: Final = 74
@@ -150,6 +150,7 @@ def _work(  # noqa: PLR0917 what both have in common
         lambda tell: Ledger(store.write, clock, reach, tell, fairness, output=output, allowances=allowances, use=blobs.use),
         engine.ledger_login,
         _ledger_failed,
+        Lives.known(store),
     )
     gate = _gate(store, clock, allowances)
     work = Work(

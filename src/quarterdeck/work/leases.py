@@ -67,6 +67,10 @@ class Leases:
         """What one holder works on."""
         return tuple(self._by_task[task] for task in sorted(self._of.get(holder, ())))
 
+    def before(self, holder: Holder) -> tuple[Holder, ...]:
+        """Earlier incarnations of a replica that hold something."""
+        return tuple(o for o in self._of if (o.system, o.replica) == (holder.system, holder.replica) and o.incarnation < holder.incarnation)
+
     def at(self, target: Target) -> tuple[str, ...]:
         """The tasks that the replicas of an agent work on."""
         return tuple(task for holder, held in self._of.items() if holder.target == target for task in sorted(held))

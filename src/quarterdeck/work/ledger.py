@@ -276,6 +276,11 @@ class Ledger:
         told = f"{holder.replica} ended: {why}" if why else f"{holder.replica} ended"
         await self._release(self.leases.of(holder), told, counts=not asked)
 
+    async def outlived(self, holder: Holder) -> None:
+        """A replica is ready whose earlier incarnations have all ended, though nobody saw it."""
+        for earlier in self.leases.before(holder):
+            await self.gone(earlier, "its node ended")
+
     async def _release(self, leases: Iterable[Lease], why: str, *, counts: bool = True) -> None:
         over = tuple(leases)
         if not over:

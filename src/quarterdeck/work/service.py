@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from quarterdeck.bus import subjects
@@ -14,12 +15,15 @@ from quarterdeck.bus.envelope import Envelope, new_id
 from quarterdeck.errors import QuarterdeckError, Transient
 from quarterdeck.model.work import Holder, Target
 from quarterdeck.model.world import Happening
+from quarterdeck.store import meta
 from quarterdeck.work.ledger import SWEEP_EVERY, Ledger
 from quarterdeck.work.outbox import Answer, Relay, answer
 from quarterdeck.work.waking import Tell
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
+
+    from quarterdeck.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -29,11 +33,44 @@ POST_WITHIN: Final = 5.0
 _NOTHING: Final = bytes(10)
 
 
-class Service:
-    """Made on any thread; `start` it once, `call` it from any, `stop` it at the end. `login` says how to reach the bus, as of now."""
+@dataclass(slots=True)
+class Lives:
+    """Lives of the node, `last` the newest we know. One that begins kills all that an earlier one left, and only then starts any.
 
-    def __init__(self, ledger: Callable[[Tell], Ledger], login: Callable[[], Login], failed: Callable[[BaseException], None]) -> None:
+    So when a replica is ready for the first time in a life that we saw begin, no earlier incarnation of it is alive. Of a life that had
+    begun when we did, that is not known: an earlier one may still drain.
+    """
+
+    last: str
+    _seen: set[tuple[str, str]] | None = None
+
+    @classmethod
+    def known(cls, store: Store) -> Lives:
+        """As of the last event that was written down."""
+        with store.read() as conn:
+            return cls(meta.node_cursor(conn)[0])
+
+    def first(self, life: str, holder: Holder) -> bool:
+        """Whether a replica is ready for the first time in a life that we saw begin."""
+        if life != self.last:
+            self.last, self._seen = life, set()
+        if self._seen is None or (holder.system, holder.replica) in self._seen:
+            return False
+        self._seen.add((holder.system, holder.replica))
+        return True
+
+
+class Service:
+    """Made on any thread; `start` it once, `call` it from any, `stop` it at the end. `login` says how to reach the bus, as of now.
+
+    `lives` knows which life of the node we heard of last.
+    """
+
+    def __init__(
+        self, ledger: Callable[[Tell], Ledger], login: Callable[[], Login], failed: Callable[[BaseException], None], lives: Lives
+    ) -> None:
         self.ledger = ledger(self.tell)
+        self._lives = lives
         self._login = login
         self._failed = failed
         self._loop = asyncio.new_event_loop()
@@ -65,6 +102,8 @@ class Service:
         holder = Holder.read(happening.system, f"{happening.target}#{happening.detail['incarnation']}")
         if happening.kind == "replica.ready":
             self.call(lambda: self.ledger.ready(holder))
+            if self._lives.first(happening.boot, holder):
+                self.launch(lambda: self.ledger.outlived(holder))
         else:
             cause, asked = str(happening.detail.get("cause") or ""), bool(happening.detail.get("asked"))
             self.launch(lambda: self.ledger.gone(holder, cause, asked=asked))

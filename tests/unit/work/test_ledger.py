@@ -143,6 +143,19 @@ def test_a_death_that_was_seen_frees_its_tasks_at_once_and_only_its_own(office, 
     office(play)
 
 
+def test_of_a_replica_that_outlived_its_earlier_incarnations_these_hold_nothing_any_more(office, replica):
+    async def play(made):
+        task, fence = await made.running(replica())
+        other, _ = await made.running(replica("a", 1))
+        later, _ = await made.running(replica("a", 0, 3))
+        await made.ledger.outlived(replica("a", 0, 2))
+        assert (made.get(task).state, made.get(task).reason) == ("queued", "c/a-0 ended: its node ended")
+        assert {made.get(one).state for one in (other, later)} == {"running"}
+        assert await made.claim(replica("a", 0, 2)) == [(task, fence + 1)]
+
+    office(play)
+
+
 def test_the_death_of_one_that_was_replaced_already_takes_nothing_from_its_successor(office, replica):
     async def play(made):
         await made.claim(replica("a", 0, 2))
