@@ -106,6 +106,14 @@ def test_kept_messages_are_listed_a_page_at_a_time_by_state_and_key(surf):
     assert surf.page.inner_text("#as-command") == "qd get messages --state waiting --key many-01"
 
 
+def test_what_nobody_could_handle_needs_attention(surf):
+    surf.go("/")
+    assert "1 messages could be handled by nobody" in " ".join(surf.page.inner_text("[aria-labelledby=attention]").split())
+    surf.go("/waiting")
+    surf.press("p:has-text('1 messages that nobody could handle') >> text=look at them")
+    assert surf.page.locator("[aria-labelledby=kept] tbody tr").count() == 1
+
+
 def test_the_navigation_and_the_palette_lead_there(surf):
     surf.go("/")
     surf.page.keyboard.press("g")

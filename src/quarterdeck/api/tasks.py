@@ -79,11 +79,16 @@ async def list_(  # noqa: PLR0917 one parameter a filter
 
 @router.get("/tasks/counts", **needs("viewer", scope="cluster"))
 async def counts(given: Given, system: System = None) -> Json:
-    """How many tasks are in each state, and what waits for a human: questions, effects whose outcome is unknown, dead letters."""
+    """How many tasks are in each state, and what waits for a human: questions, unknown effects, dead letters, dead messages."""
     scope = _scope(given, system)
     with given.store.read() as conn:
-        by_state, asked, unknown = overview.counts(conn, scope), overview.open_questions(conn, scope), overview.unknown_effects(conn, scope)
-    waiting = {"questions": asked, "unknown_effects": unknown, "dead_letters": by_state.get("dead", 0)}
+        by_state = overview.counts(conn, scope)
+        waiting = {
+            "questions": overview.open_questions(conn, scope),
+            "unknown_effects": overview.unknown_effects(conn, scope),
+            "dead_letters": by_state.get("dead", 0),
+            "dead_messages": overview.dead_messages(conn, scope),
+        }
     return {"apiVersion": status.API, "kind": "TaskCounts", "states": by_state, "for_humans": waiting}
 
 

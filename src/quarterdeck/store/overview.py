@@ -99,6 +99,13 @@ def unsent(connection: Connection) -> dict[tuple[str, str], int]:
     return _by_cluster(connection, query.group_by(o.c.system, o.c.cluster))
 
 
+def dead_messages(connection: Connection, scope: Scope) -> int:
+    """Messages that nobody could handle."""
+    o = tables.outbox
+    asked = [column == wanted for column, wanted in ((o.c.system, scope.system), (o.c.cluster, scope.cluster)) if wanted is not None]
+    return int(connection.execute(select(func.count()).where(o.c.state == "dead", *asked)).scalar() or 0)
+
+
 def lanes(connection: Connection, scope: Scope, limit: int) -> list[Lane]:
     """Those with a message that has not ended or is dead, the fullest first."""
     o = tables.outbox

@@ -67,6 +67,7 @@ def _for_humans(counts: Json) -> list[Json]:
         ("questions", "waiting", "questions", "/waiting", "of tasks wait for an answer", "qd get questions"),
         ("unknown_effects", "unknown", "effects", "/tasks/unknown", "may have happened or not: say what became of them", "qd get effects"),
         ("dead_letters", "dead", "dead letters", "/tasks/dead", "were given up after their last attempt", "qd get tasks --state dead"),
+        ("dead_messages", "dead", "messages", "/messages", "could be handled by nobody", "qd get messages --state dead"),
     )
     return [
         {"state": state, "target": f"{counts[name]} {noun}", "path": path, "text": text, "command": command}

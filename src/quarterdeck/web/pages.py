@@ -87,7 +87,7 @@ class Copy:
 
 
 ANY_WORK: Final = "*"
-_FOR_HUMANS: Final = ("questions", "unknown_effects", "dead_letters")
+_FOR_HUMANS: Final = ("questions", "unknown_effects", "dead_letters", "dead_messages")
 
 
 @dataclass(frozen=True, slots=True)

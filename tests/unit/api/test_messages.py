@@ -44,6 +44,7 @@ def control(make_control):
 
 
 def test_dead_messages_are_listed_with_reason_and_page(control):
+    assert control.get("/v1/tasks/counts").json["for_humans"]["dead_messages"] == 3
     found = control.get("/v1/messages?state=dead&limit=2").json
     assert [(m["id"][-1], m["target"], m["from"], m["reason"], m["deliveries"]) for m in found["items"]] == [
         ("2", "amber/reader", "amber/reader-0", "ValueError: x", 20),

@@ -177,7 +177,7 @@ def test_lists_are_filtered_and_go_on_where_a_page_ended(fleet, replica):
     assert fleet.get("/v1/tasks?target=one/nobody").json["items"] == []
     counted = fleet.get("/v1/tasks/counts").json
     assert counted["states"] == {"done": 1, "queued": 6}
-    assert counted["for_humans"] == {"questions": 0, "unknown_effects": 0, "dead_letters": 0}
+    assert counted["for_humans"] == {"questions": 0, "unknown_effects": 0, "dead_letters": 0, "dead_messages": 0}
 
 
 @pytest.mark.parametrize("key", ["INC/4711 ?a=b#c", "events", "counts", "..", "%2F", "ä ö"])
