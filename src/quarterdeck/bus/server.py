@@ -37,6 +37,7 @@ _RESERVABLE: Final = 1 << 40
 """Sum of what streams may reserve. Not a forecast of use: accounts and streams have real limits, the disk's own are watched apart."""
 _TRIAL_TRIES: Final = 100
 _TRIAL_PAUSE: Final = 0.05
+_PATIENCE: Final = 2.0
 _GREETING: Final = re.compile(rb"INFO (\{.*\})\s")
 
 
@@ -81,16 +82,33 @@ def url(port: int) -> str:
 
 
 def claim_port(home: Home, keys: Keys) -> int:
-    """The port of this home's bus: kept once taken from the OS; another one only when somebody else sits on it."""
-    path = home.bus / "port"
+    """The port on which this home's bus is to run: kept once taken from the OS; another one only when somebody else sits on it.
+
+    Only for who then sees to it that it runs there: everybody else wants `port`. A server of ours that is just ending or just beginning
+    sits there without a greeting: it is given `_PATIENCE` seconds.
+    """
     with keys.making:
-        kept = _kept(path)
-        if kept and (_is_free(kept) or greets_as(kept, server_name(keys))):
-            return kept
-        port = _from_the_os()
-        home.bus.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_synced(path, f"{port}\n".encode(), mode=0o600)
-        return port
+        kept, until = kept_port(home), time.monotonic() + _PATIENCE
+        while kept:
+            if _is_free(kept) or greets_as(kept, server_name(keys)):
+                return kept
+            if time.monotonic() > until:
+                break
+            time.sleep(_TRIAL_PAUSE)
+        return _take_port(home)
+
+
+def port(home: Home, keys: Keys) -> int:
+    """The port of this home's bus as last taken, whoever sits on it now; the first is taken from the OS."""
+    with keys.making:
+        return kept_port(home) or _take_port(home)
+
+
+def _take_port(home: Home) -> int:
+    found = _from_the_os()
+    home.bus.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_synced(home.bus / "port", f"{found}\n".encode(), mode=0o600)
+    return found
 
 
 def kept_port(home: Home) -> int | None:

@@ -110,6 +110,21 @@ def test_a_port_on_which_our_own_server_runs_is_kept_and_one_somebody_else_took_
         listener.close()
 
 
+def test_a_server_that_is_just_ending_on_our_port_does_not_move_it(home, keys):
+    kept = server.claim_port(home, keys)
+    ending = socket.create_server((server.HOST, kept))  # it greets nobody any more
+    gone = threading.Timer(0.5, ending.close)
+    gone.start()
+    assert server.claim_port(home, keys) == kept
+    gone.join()
+
+
+def test_whoever_only_asks_for_the_port_never_moves_it(home, keys):
+    kept = server.port(home, keys)
+    with socket.create_server((server.HOST, kept)):
+        assert server.port(home, keys) == server.kept_port(home) == kept
+
+
 def test_the_configuration_syncs_every_ack_listens_on_loopback_only_and_has_no_monitoring_port(home, keys):
     lines = server.configuration(home, keys, 4321).splitlines()
     settings = {name: json.loads(value) for name, value in (line.split(": ", 1) for line in lines)}

@@ -3,7 +3,7 @@
 from quarterdeck.engines.local import observe
 from quarterdeck.engines.local import table as tables
 from quarterdeck.model.desired import Namespace, Quota, Template, Workload
-from quarterdeck.model.table import Credential, Table
+from quarterdeck.model.table import Credential, Service, Table
 
 NEVER = 2_000_000_000.0
 
@@ -45,6 +45,17 @@ def test_a_second_agent_or_more_replicas_leave_the_credentials_of_the_others_alo
     table, made = credentialed(table, seen((0, "ready", 1, 7), last={"s/a/reader-0": 1}))
     assert tables.row(table, "s", "a/reader").slots[0] is before
     assert sorted(made) == [("a/reader", 1, 1), ("a/reader", 2, 1), ("a/writer", 0, 1), ("a/writer", 1, 1)]
+
+
+def test_a_bus_that_moves_is_found_by_every_row_and_nothing_else_changes():
+    def bus(port: int) -> Service:
+        return Service("bus", ("nats-server",), f"digest {port}", port)
+
+    table = tables.with_workload(furnished("reader", "writer"), "s", workload("reader", 1), "nats://old")
+    before = tables.with_bus(tables.with_workload(table, "s", workload("writer", 1), "nats://new"), bus(1), "nats://old")
+    after = tables.with_bus(before, bus(2), "nats://new")
+    assert ({row.bus_url for row in after.rows}, after.services) == ({"nats://new"}, (bus(2),))
+    assert tables.with_bus(after, bus(1), "nats://old") == before
 
 
 def test_who_may_talk_to_more_or_fewer_agents_than_before_gets_new_credentials():

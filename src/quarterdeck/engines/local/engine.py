@@ -127,7 +127,7 @@ class LocalEngine:
             case RemoveLink():
                 return await self._link(system, step, closed=True)
             case ApplyWorkload():
-                url = server.url(server.claim_port(self.home, self.keys))
+                url = server.url(server.port(self.home, self.keys))
                 return await self._edit(lambda t: tables.with_workload(t, system, step.workload, url))
             case RemoveWorkload():
                 return await self._edit(lambda t: tables.without_workload(t, system, step.name))
@@ -157,11 +157,11 @@ class LocalEngine:
 
     def ledger_login(self) -> Login:
         """How the ledger gets onto the bus, with a user of its own."""
-        return ledger_login(server.url(server.claim_port(self.home, self.keys)), self.keys, self.clock)
+        return ledger_login(server.url(server.port(self.home, self.keys)), self.keys, self.clock)
 
     def blobs_login(self) -> Login:
         """How large payloads get onto the bus, the same."""
-        return blobs_login(server.url(server.claim_port(self.home, self.keys)), self.keys, self.clock)
+        return blobs_login(server.url(server.port(self.home, self.keys)), self.keys, self.clock)
 
     async def code_in_use(self) -> frozenset[str]:
         """What the node names, and what its table asks for: a workload keeps the tree it was accepted with while only others change."""
@@ -283,9 +283,9 @@ class LocalEngine:
     # The bus.
 
     async def _ensure_bus(self) -> str:
-        port = server.claim_port(self.home, self.keys)
+        port = await asyncio.to_thread(server.claim_port, self.home, self.keys)
         service = server.service(self.home, self.keys, port, self.environ)
-        await self._edit(lambda t: tables.with_service(t, service))
+        await self._edit(lambda t: tables.with_bus(t, service, server.url(port)))
         running = self._running_bus()
         if running is not None and running["state"] == "failed":
             await self._set_aside()

@@ -16,10 +16,11 @@ SPARE = 7
 """Incarnations to come that a slot holds credentials for, so that the node can restart it while we are away."""
 
 
-def with_service(table: Table, service: Service) -> Table:
-    """The table with a service added or replaced by name."""
+def with_bus(table: Table, service: Service, url: str) -> Table:
+    """The table with a bus added or replaced, which is where all rows find it from now on."""
     others = tuple(s for s in table.services if s.name != service.name)
-    return replace(table, services=(*others, service))
+    rows = tuple(row if row.bus_url == url else replace(row, bus_url=url) for row in table.rows)
+    return replace(table, services=(*others, service), rows=rows)
 
 
 def with_room(table: Table, system: str, namespace: Namespace) -> Table:
