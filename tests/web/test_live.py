@@ -29,7 +29,7 @@ agent = Agent("clerk")
 
 @agent.start
 async def slowly() -> None:
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(2.5)
 """
 AWAY = ("status of 503", "net::ERR_", "Failed to fetch")
 """What Chromium says while nobody answers."""

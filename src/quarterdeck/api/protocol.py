@@ -116,7 +116,8 @@ class Protocol(HttpToolsProtocol):
         """Let the application answer. Who cancels that after the connection is closed means to end it: it is no fault to be logged."""
 
         async def sent(message: Any) -> None:
-            if message["type"] == "http.response.start" and message["status"] == TOO_MANY_REQUESTS and self._turnstile.leave(self):
+            refused = message["type"] == "http.response.start" and message["status"] == TOO_MANY_REQUESTS
+            if refused and self._turnstile.leave(self, taken=False):
                 await asyncio.sleep(HELD)
             await send(message)
 

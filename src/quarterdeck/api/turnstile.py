@@ -67,17 +67,16 @@ class Turnstile:
 
     def enter(self, connection: object) -> None:
         """What it brought is being answered."""
-        self._fade()
-        self._read += 1
         self._inside.add(connection)
 
-    def leave(self, connection: object, *, taken: bool = False) -> bool:
-        """It is answered, or its client is gone; gives whether it was inside. `taken`: it was not told to come again."""
+    def leave(self, connection: object, *, taken: bool | None = None) -> bool:
+        """It is answered: `taken`, or told to come again. Or its client is gone (None). Gives whether it was inside."""
         inside = connection in self._inside
         self._inside.discard(connection)
-        if inside and taken:
+        if inside and taken is not None:
             self._fade()
-            self._taken += 1
+            self._read += 1
+            self._taken += taken
         return inside
 
     def _fade(self) -> None:

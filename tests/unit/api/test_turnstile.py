@@ -238,10 +238,21 @@ def test_when_there_is_room_again_it_is_found_within_seconds():
     assert day.offer(5, 1000, room=100)[1] >= 95
 
 
+def test_orders_that_take_long_to_be_answered_or_whose_clients_go_away_close_no_door():
+    day = Day(load=1.0)
+    day.offer(2, 100, room=1000)
+    for n in range(int(3 * SOME)):
+        assert not day.turnstile.closed()
+        day.turnstile.enter(n)
+    for n in range(int(3 * SOME)):
+        day.turnstile.leave(n)
+    assert not day.turnstile.closed()
+
+
 def test_what_is_told_to_come_again_inside_was_read_and_not_taken(play, monkeypatch):
     left, leave = [], Turnstile.leave
 
-    def noted(turnstile, connection, *, taken=False):
+    def noted(turnstile, connection, *, taken=None):
         if inside := leave(turnstile, connection, taken=taken):
             left.append(taken)
         return inside
