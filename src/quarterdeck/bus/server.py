@@ -100,6 +100,8 @@ def claim_port(home: Home, keys: Keys) -> int:
 
 def port(home: Home, keys: Keys) -> int:
     """The port of this home's bus as last taken, whoever sits on it now; the first is taken from the OS."""
+    if kept := kept_port(home):
+        return kept  # without the lock: whoever claims a port may hold it for seconds, and event loops ask here
     with keys.making:
         return kept_port(home) or _take_port(home)
 
