@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, func, select, union_all
+from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, case, func, select, union_all
 
 from quarterdeck.model import messages
 from quarterdeck.model.work import OPEN, Event, Target
@@ -102,8 +102,7 @@ def unsent(connection: Connection) -> dict[tuple[str, str], int]:
 def dead_messages(connection: Connection, scope: Scope) -> int:
     """Messages that nobody could handle."""
     o = tables.outbox
-    asked = [column == wanted for column, wanted in ((o.c.system, scope.system), (o.c.cluster, scope.cluster)) if wanted is not None]
-    return int(connection.execute(select(func.count()).where(o.c.state == "dead", *asked)).scalar() or 0)
+    return int(connection.execute(select(func.count()).where(o.c.state == "dead", *meant(scope, o))).scalar() or 0)
 
 
 def lanes(connection: Connection, scope: Scope, limit: int) -> list[Lane]:
@@ -113,8 +112,7 @@ def lanes(connection: Connection, scope: Scope, limit: int) -> list[Lane]:
     opened = o.c.state.in_(messages.OPEN)
     by_state = [func.sum(case((o.c.state == state, 1), else_=0)) for state in (*messages.OPEN, "dead")]
     again, oldest = func.sum(case((opened, o.c.attempt - 1), else_=0)), func.min(case((opened, o.c.created)))
-    asked = [column == wanted for column, wanted in ((o.c.system, scope.system), (o.c.cluster, scope.cluster)) if wanted is not None]
-    query = select(*names, *by_state, again, oldest).where(o.c.state.in_((*messages.OPEN, "dead")), *asked).group_by(*names)
+    query = select(*names, *by_state, again, oldest).where(o.c.state.in_((*messages.OPEN, "dead")), *meant(scope, o)).group_by(*names)
     found = connection.execute(query.order_by(func.count().desc(), *names).limit(limit))
     return [Lane(Target(system, cluster, agent), order, *numbers) for system, cluster, agent, order, *numbers in found]
 
@@ -150,10 +148,9 @@ def _joined() -> Select[Any]:
     return select(e).join(t, e.c.task == t.c.id)
 
 
-def meant(scope: Scope) -> list[ColumnElement[bool]]:
-    """What rows of tasks meet that are meant."""
-    t = tables.tasks
-    asked = ((t.c.system, scope.system), (t.c.cluster, scope.cluster), (t.c.agent, scope.agent))
+def meant(scope: Scope, table: Table = tables.tasks) -> list[ColumnElement[bool]]:
+    """What rows meet that are meant, of tasks or of what else is for an agent."""
+    asked = ((table.c.system, scope.system), (table.c.cluster, scope.cluster), (table.c.agent, scope.agent))
     return [column == wanted for column, wanted in asked if wanted is not None]
 
 
