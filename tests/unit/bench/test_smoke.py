@@ -76,6 +76,12 @@ def test_overload():
     assert set(load["statuses"]) <= {"200", "201", "429"}
 
 
+def test_the_bus_rebuilt_while_tasks_are_open():
+    found = line("rebuild", "--count", "40", "--rounds", "1", "--pause", "0")
+    assert 0 < found["answering_ms"]["p50"] <= found["task_done_ms"]["p50"]
+    assert found["open_tasks"] == 40
+
+
 @pytest.mark.timeout(900)
 def test_first_paint_of_the_overview():
     chromium = _tool("chromium")
