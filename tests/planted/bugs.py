@@ -658,6 +658,13 @@ BUGS = (
         TASKS + "test_the_end_of_an_attempt_said_twice_is_said_once",
     ),
     Bug(
+        "tasks whose time has not come are looked past",
+        "store/orders.py",
+        "turn=0.0 if order.after > turn.now else turn.fairness",
+        "turn=turn.fairness",
+        TASKS + "test_what_a_task_costs_does_not_grow_with_what_waits_beside_it_or_is_over",
+    ),
+    Bug(
         "attempts are not counted",
         "store/claims.py",
         '    attempt = cast("int", row["attempts"]) + 1\n',
@@ -681,7 +688,7 @@ BUGS = (
     Bug(
         "those who left a lane early come back into it",
         "store/lanes.py",
-        '_T.c.behind == bindparam("ahead"), _T.c.state.in_(OPEN))',
+        '_T.c.behind == bindparam("ahead"), _T.c.ended.is_(None))',
         '_T.c.behind == bindparam("ahead"))',
         TASKS + "test_tasks_that_left_a_lane_early_do_not_come_back_into_it",
     ),

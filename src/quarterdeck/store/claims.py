@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, Final, cast
 
-from sqlalchemy import Select, bindparam, select
+from sqlalchemy import Select, bindparam, select, text
 
 from quarterdeck.model.work import Holder, Task
 from quarterdeck.store import changes, tables
@@ -17,10 +17,15 @@ _T: Final = tables.tasks
 _AGENT: Final = (_T.c.system == bindparam("system"), _T.c.cluster == bindparam("cluster"), _T.c.agent == bindparam("agent"))
 _NEXT: Final = (
     select(_T.c.id)
-    .where(*_AGENT, _T.c.state == "queued", _T.c.behind.is_(None), _T.c.after <= bindparam("now"))
+    .where(*_AGENT, text(tables.IN_LINE), _T.c.after <= bindparam("now"))
     .order_by(_T.c.rank, _T.c.turn, _T.c.number)
     .limit(bindparam("most"))
 )
+_DUE: Final = (
+    select(_T.c.id).where(*_AGENT, text(tables.LATER), _T.c.after <= bindparam("now")).order_by(_T.c.after).limit(bindparam("most"))
+)
+_MOST_DUE: Final = 1_000
+"""Tasks whose time has come that one claim puts in line; the next one goes on."""
 _OF: Final = select(_T.c.id).where(_T.c.owner == bindparam("owner"), _T.c.system == bindparam("system"), _T.c.state.in_(IN_WORK))
 
 
@@ -35,6 +40,8 @@ def claim(turn: Turn, holder: Holder, free: int, holding: Collection[str], room:
     found: list[tuple[Task, str]] = []
     unheard = [task for task in _ids(turn, _OF, owner=holder.name, system=holder.system) if task[0] not in known]
     room -= _give(turn, turn.those(_T, unheard), holder, found, room)
+    if len(found) < free and room > 0:
+        _in_line(turn, holder)
     while len(found) < free and room > 0 and (waiting := _waiting(turn, holder, free - len(found))):
         room -= _give(turn, waiting, holder, found, room)
     return found
@@ -59,8 +66,18 @@ def _give(turn: Turn, given: list[Row], holder: Holder, found: list[tuple[Task, 
 
 
 def _waiting(turn: Turn, holder: Holder, most: int) -> list[Row]:
-    names = {"system": holder.system, "cluster": holder.cluster, "agent": holder.agent}
-    return turn.those(_T, _ids(turn, _NEXT, **names, now=turn.now, most=most))
+    return turn.those(_T, _ids(turn, _NEXT, **_names(holder), now=turn.now, most=most))
+
+
+def _in_line(turn: Turn, holder: Holder) -> None:
+    """Put in line whose time has come: at the place it had, or, where it has waited from the start, like one that comes now."""
+    for row in turn.those(_T, _ids(turn, _DUE, **_names(holder), now=turn.now, most=_MOST_DUE)):
+        tag = -cast("float", row["turn"]) or turn.fairness.tag((holder.target, -cast("int", row["rank"])), str(row["tenant"]))
+        turn.update(_T, row, turn=tag)
+
+
+def _names(holder: Holder) -> dict[str, str]:
+    return {"system": holder.system, "cluster": holder.cluster, "agent": holder.agent}
 
 
 def _ids(turn: Turn, statement: Select[Any], **values: object) -> list[Key]:

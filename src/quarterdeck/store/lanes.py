@@ -6,7 +6,7 @@ from typing import Final, cast
 
 from sqlalchemy import bindparam, select
 
-from quarterdeck.model.work import OPEN, Target
+from quarterdeck.model.work import Target
 from quarterdeck.store import tables
 from quarterdeck.store.rows import Row
 from quarterdeck.store.turn import Turn, target_of
@@ -14,8 +14,8 @@ from quarterdeck.store.turn import Turn, target_of
 _T: Final = tables.tasks
 _LANE: Final = (_T.c.system == bindparam("system"), _T.c.cluster == bindparam("cluster"), _T.c.agent == bindparam("agent"),
                 _T.c.lane == bindparam("lane"))  # fmt: skip
-_LAST: Final = select(_T).where(*_LANE, _T.c.state.in_(OPEN)).order_by(_T.c.number.desc()).limit(1)
-_FOLLOWERS: Final = select(_T).where(*_LANE, _T.c.behind == bindparam("ahead"), _T.c.state.in_(OPEN)).order_by(_T.c.number)
+_LAST: Final = select(_T).where(*_LANE, _T.c.ended.is_(None)).order_by(_T.c.number.desc()).limit(1)
+_FOLLOWERS: Final = select(_T).where(*_LANE, _T.c.behind == bindparam("ahead"), _T.c.ended.is_(None)).order_by(_T.c.number)
 
 
 def last(turn: Turn, target: Target, lane: str | None) -> str | None:

@@ -125,7 +125,7 @@ def _insert(turn: Turn, order: Order, digest: str, parent: Row | None, entropy: 
         rank=-order.priority,
         lane=order.lane,
         behind=lanes.last(turn, target, order.lane),
-        turn=turn.fairness.tag((target, order.priority), order.tenant),
+        turn=0.0 if order.after > turn.now else turn.fairness.tag((target, order.priority), order.tenant),
         state=states.TASK.first,
         reason="",
         attempts=0,

@@ -50,6 +50,6 @@ def late(turn: Turn) -> list[Row]:
 
 def fill(connection: Connection, fairness: Fairness) -> None:
     """Tell a new process who stands in line."""
-    query = select(*_LINES, func.max(_T.c.turn), func.min(_T.c.turn)).where(_T.c.state == "queued").group_by(*_LINES)
+    query = select(*_LINES, func.max(_T.c.turn), func.min(_T.c.turn)).where(_T.c.state == "queued", _T.c.turn > 0).group_by(*_LINES)
     for system, cluster, agent, rank, tenant, last, first in connection.execute(query):
         fairness.note((Target(system, cluster, agent), -rank), tenant, last, first)

@@ -123,7 +123,7 @@ def holders(connection: Connection, task: str) -> list[str]:
 def _cut_off(turn: Turn, which: ColumnElement[bool], actor: str, *, again: bool = True) -> set[tuple[object, object]]:
     """End every effect that is under way; gives task and fence of those of which nobody knows what came."""
     e = tables.effects
-    found = turn.select(e, select(e).where(e.c.outcome == "started", e.c.task.in_(select(tables.tasks.c.id).where(which))))
+    found = turn.select(e, select(e).select_from(_joined()).where(e.c.outcome == "started", which))
     for effect in found:
         effects.cut_off(turn, tasks.require(turn.connection, str(effect["task"])), effect, actor, again=again)
     return {(effect["task"], effect["fence"]) for effect in found if effect["semantics"] == "unsafe"}

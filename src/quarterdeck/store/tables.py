@@ -14,6 +14,10 @@ LISTED: Final = "listed"
 """`sum` in a table's `info`: its checksum covers the values in the order of its columns, which is quicker than canonical JSON."""
 REMEMBERED: Final = "remembered"
 """In a table's `info`: the writer remembers its newest rows (writing.py)."""
+IN_LINE: Final = "state = 'queued' AND behind IS NULL AND turn > 0"
+"""A task that an agent may be given."""
+LATER: Final = "state = 'queued' AND turn <= 0"
+"""A task whose time had not come when it was queued: out of line, so that no claim looks past it (store/claims.py)."""
 IS_REF: Final = "substr({0}, 1, 1) = '@' AND length({0}) < 100"
 """Whether a column has a body that is kept as a file (model/blobs.py). A long text may begin so too, and no index has room for it."""
 
@@ -34,16 +38,19 @@ def _row_sum() -> Column[str]:
     return Column("row_sum", String(32), nullable=False)
 
 
+def _only(name: str, where: str, *columns: str) -> Index:
+    """An index of some rows; a query finds it that says the same in the same words."""
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
+
 def _where_there(name: str, first: str, *others: str) -> Index:
     """An index of the rows that have a value in its first column: most have none, and would only cost."""
-    there = text(f"{first} IS NOT NULL")
-    return Index(name, first, *others, sqlite_where=there, postgresql_where=there)
+    return _only(name, f"{first} IS NOT NULL", first, *others)
 
 
 def _of_refs(name: str, column: str) -> Index:
     """An index of the bodies that are kept as files: few, and looked for one by one."""
-    is_ref = text(IS_REF.format(column))
-    return Index(name, column, sqlite_where=is_ref, postgresql_where=is_ref)
+    return _only(name, IS_REF.format(column), column)
 
 
 journal: Final = Table(
@@ -223,12 +230,14 @@ tasks: Final = Table(
     _row_sum(),
     Index("ix_tasks_number", "number", unique=True),
     Index("ix_tasks_key", "system", "key", unique=True),
-    Index("ix_tasks_next", "system", "cluster", "agent", "state", "rank", "turn", "number"),
+    Index("ix_tasks_agent", "system", "cluster", "agent", "state", "number"),
+    _only("ix_tasks_next", IN_LINE, "system", "cluster", "agent", "rank", "turn", "number"),
+    _only("ix_tasks_later", LATER, "system", "cluster", "agent", "after"),
     Index("ix_tasks_state", "state", "number"),
     _where_there("ix_tasks_owner", "owner", "state"),
     _where_there("ix_tasks_parent", "parent"),
     Index("ix_tasks_root", "root"),
-    _where_there("ix_tasks_lane", "lane", "system", "cluster", "agent", "number"),
+    _only("ix_tasks_lane", "lane IS NOT NULL AND ended IS NULL", "lane", "system", "cluster", "agent", "number"),
     _where_there("ix_tasks_deadline", "deadline", "state"),
     info={"sum": LISTED, REMEMBERED: True},
 )

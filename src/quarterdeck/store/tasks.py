@@ -144,7 +144,8 @@ def back(turn: Turn, row: Row, why: str, after: float, actor: str) -> None:
     if row["deadline"] is not None and cast("float", row["deadline"]) <= turn.now + after:
         end(turn, row, "failed", f"its deadline leaves no time for another attempt after: {why}", actor)
         return
-    new = moved(turn, row, "queued", reason=why, after=turn.now + after, owner=None)
+    place = cast("float", row["turn"]) * (-1 if after > 0 else 1)  # the same when its time has come
+    new = moved(turn, row, "queued", reason=why, after=turn.now + after, owner=None, turn=place)
     _free(turn, row)
     turn.queued.append((target_of(row), turn.now + after))
     turn.note(new, "again", actor, why=why, after=after, holder=row["owner"])
@@ -337,7 +338,7 @@ def keep_body(turn: Turn, row: Row, kind: Literal["result", "error"], text: str)
         turn.update(tables.task_bodies, known, body=text)
 
 
-def moved(turn: Turn, row: Row, state: str, **values: object) -> Row:
+def moved(turn: Turn, row: Row, state: str, /, **values: object) -> Row:
     """Give a task its next state."""
     story = (f"task {row['id']}", f"fence {row['fence']} of {row['owner'] or 'nobody'}", f"now {row['state']}: {row['reason']}")
     return turn.update(tables.tasks, row, state=states.TASK.step(str(row["state"]), state, story=story), **values)

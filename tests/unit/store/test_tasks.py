@@ -1,11 +1,13 @@
 """Every way a task may go, who may make it go there, and what it leaves behind; the same said twice is the same."""
 
+import itertools
+
 import pytest
 
 from quarterdeck.errors import Conflict, InvalidTransition, NotFound, UserError
 from quarterdeck.model.records import Actor
 from quarterdeck.model.work import MOST_DEPTH, Fenced, Hold, Holder, Order, Target
-from quarterdeck.store import effects, orders, overview, questions, standing, tables, tasks, writing
+from quarterdeck.store import claims, effects, orders, overview, questions, standing, tables, tasks, writing
 from quarterdeck.store.fairness import Fairness
 
 ME = Actor("uid:0", "socket")
@@ -592,6 +594,64 @@ def test_lists_page_and_filter(work):
         work.read(lambda c: tasks.by_key(c, "s", "ghost"))
     with pytest.raises(NotFound):
         work.get("ghost")
+
+
+def test_who_begins_later_comes_like_one_that_comes_then_and_who_is_tried_again_keeps_its_place(work, clock):
+    later = work.submit(tenant="a", after=clock.now() + 5)
+    first, second = work.submit(tenant="a"), work.submit(tenant="a")
+    (hold,) = work.claim()
+    work.turn(lambda turn: tasks.fail(turn, hold, "no", again=5.0))
+    other = work.submit(tenant="b")
+    assert [one.task for one in work.claim(free=1)] == [other]
+    clock.advance(6)
+    assert [one.task for one in work.claim(free=9, holding=(other,))] == [first, second, later]
+
+
+def effort(work, op):
+    """How many hundred steps SQLite takes for what a turn does."""
+    count = itertools.count()
+
+    def counted(turn):
+        counting = turn.connection.connection.dbapi_connection
+        counting.set_progress_handler(lambda: next(count) < 0, 100)
+        try:
+            op(turn)
+            turn.close()
+        finally:
+            counting.set_progress_handler(None, 0)
+
+    work.turn(counted)
+    return next(count)
+
+
+@pytest.mark.parametrize(
+    ("others", "over"), [({"after": 2e9, "priority": 99}, False), ({"lane": "l"}, False), ({}, False), ({"lane": "other"}, True)]
+)
+def test_what_a_task_costs_does_not_grow_with_what_waits_beside_it_or_is_over(work, others, over):
+    def costs():
+        claiming = [work.submit(priority=9) for _ in range(20)]
+        held = []
+        taking = effort(work, lambda turn: held.extend(claims.claim(turn, ONE, 20, (), 1 << 20)))
+        holds = [Hold(ONE, task.id, task.fence) for task, _ in held]
+        assert {hold.task for hold in holds} == set(claiming)
+        ending = effort(work, lambda turn: [tasks.done(turn, hold, "1") for hold in holds])
+        adding = effort(work, lambda turn: orders.submit(turn, Order(WORKER, "1", priority=-9, lane="other"), "me"))
+        return taking, ending, adding
+
+    few = costs()
+    made = work.turn(lambda turn: [orders.submit(turn, Order(WORKER, "1", **others), "me").task.id for _ in range(2_000)])
+    if over:
+        work.turn(lambda turn: [tasks.cancel(turn, turn.find(tables.tasks, name), "", "me") for name in reversed(made)])
+    for before, now in zip(few, costs(), strict=True):
+        assert now <= 1.5 * before + 10
+
+
+def test_tasks_in_line_from_an_earlier_version_begin_when_their_time_has_come(work, clock):
+    name = work.submit(after=clock.now() + 5)
+    work.turn(lambda turn: turn.update(tables.tasks, turn.find(tables.tasks, name), turn=1.0))
+    assert work.claim() == []
+    clock.advance(6)
+    assert [hold.task for hold in work.claim()] == [name]
 
 
 def test_what_stands_is_read_from_the_rows(work, clock):
