@@ -105,6 +105,7 @@ class Api:
 
 
 def address(path: str, **query: Query) -> str:
-    """A path with its query; what is None is left out, true and false are spelt as JSON does."""
+    """A path with its query before its fragment; what is None is left out, true and false are spelt as JSON does."""
     given = {key: str(value).lower() if isinstance(value, bool) else value for key, value in query.items() if value is not None}
-    return f"{path}?{urlencode(given, quote_via=quote)}" if given else path
+    path, mark, fragment = path.partition("#")
+    return (f"{path}?{urlencode(given, quote_via=quote)}" if given else path) + mark + fragment

@@ -198,6 +198,8 @@ def test_a_payload_to_begin_with_has_the_fields_that_are_asked_for():
 def test_a_query_leaves_out_what_is_none_and_escapes_the_rest():
     assert address("/v1/x", a=None, b=True, c="a/b&c=d") == "/v1/x?b=true&c=a%2Fb%26c%3Dd"
     assert address("/v1/x", a=None) == "/v1/x"
+    assert address("/settings#weakenings", system="a") == "/settings?system=a#weakenings"
+    assert address("/settings#weakenings") == "/settings#weakenings"
 
 
 @pytest.mark.parametrize(("value", "until"), [("many", ""), ("-1", ""), ("", ""), ("3", "tomorrow")])
