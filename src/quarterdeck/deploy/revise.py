@@ -15,7 +15,7 @@ from quarterdeck.model.desired import Template
 from quarterdeck.model.home import Home
 from quarterdeck.model.records import Revision
 from quarterdeck.spec.load import Loaded
-from quarterdeck.spec.secrets import resolve
+from quarterdeck.spec.secrets import file_of, resolve
 from quarterdeck.spec.system import AgentSpec
 from quarterdeck.store import closure, code
 
@@ -42,12 +42,14 @@ def content(loaded: Loaded, home: Home, environ: Mapping[str, str]) -> Content:
     root = (loaded.base / loaded.system.spec.code).resolve()
     if not root.is_dir():
         raise UserError(f"code: {root} is not a folder", hint="spec.code is relative to the spec's folder")
-    snapshot = code.snapshot(root, home)
+    references = [ref for _, _, body in loaded.system.agents() for ref in body.secrets.values()]
+    without = home.root, *(path for ref in references if (path := file_of(ref, base=loaded.base)))
+    snapshot = code.snapshot(root, home, without=without)
     lock = code.lock_digest(root)
     templates = {}
     for cluster, agent, body in loaded.system.agents():
         secrets = tuple((name, _keep_secret(home, resolve(ref, base=loaded.base, environ=environ))) for name, ref in body.secrets.items())
-        own = closure.closure_digest(root, body.run.partition(":")[0])
+        own = closure.closure_digest(root, body.run.partition(":")[0], without=without)
         templates[f"{cluster}/{agent}"] = _template(body, snapshot.digest, own + lock, secrets)
     whole = _sha(loaded.system.model_dump_json(), snapshot.digest, lock, *(t.digest for t in templates.values()))
     return Content(loaded.system.name, loaded.text, whole, snapshot.digest, lock, templates)

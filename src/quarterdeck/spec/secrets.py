@@ -17,6 +17,12 @@ MOST_BYTES: Final = 64 * 1024
 _WHAT: Final = f"file: names a text file of at most {MOST_BYTES // 1024} KiB that you may read; its path is relative to the spec"
 
 
+def file_of(reference: str, *, base: Path) -> Path | None:
+    """The file that a reference names, if it names one."""
+    kind, _, place = reference.partition(":")
+    return base / Path(place).expanduser() if kind == "file" else None
+
+
 def resolve(reference: str, *, base: Path, environ: Mapping[str, str]) -> str:
     """The value of a reference, one trailing line break of a file removed. Raises UserError, whose message never holds the value."""
     kind, _, place = reference.partition(":")
@@ -24,8 +30,9 @@ def resolve(reference: str, *, base: Path, environ: Mapping[str, str]) -> str:
         if place not in environ:
             raise UserError(f"the environment variable {place} is not set", hint=f"export {place}=… before qd, or use file:PATH")
         return environ[place]
-    if kind == "file":
-        return _content(base / Path(place).expanduser(), place)
+    path = file_of(reference, base=base)
+    if path is not None:
+        return _content(path, place)
     raise UserError(f"{reference!r} is not a secret reference", hint="write env:VARIABLE or file:PATH")
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -23,9 +23,9 @@ _SPEC: Final = re.compile(rb"""^apiVersion:\s*["']?quarterdeck\.dev/""", re.MULT
 _DYNAMIC: Final = frozenset({"import_module", "__import__", "exec", "run_path", "run_module"})
 
 
-def closure_digest(root: Path, module: str) -> str:
+def closure_digest(root: Path, module: str, *, without: Iterable[Path] = ()) -> str:
     """Digest for the agent whose entry is in `module` (dotted, from the root). Raises UserError when the tree has no such module."""
-    found = leaves(root)
+    found = leaves(root, without=without)
     paths = frozenset(leaf.path for leaf in found)
     if not _files(module, paths):
         msg = f"there is no module {module!r} in {root}"

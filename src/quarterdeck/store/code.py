@@ -10,6 +10,7 @@ import hashlib
 import os
 import secrets
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -34,9 +35,12 @@ class Snapshot:
     bytes: int
 
 
-def snapshot(root: Path, home: Home) -> Snapshot:
-    """Copy the tree into the home unless it is there. Raises UserError (see tree.leaves) and OSError; leaves nothing half made behind."""
-    found = leaves(root, without=home.root)
+def snapshot(root: Path, home: Home, *, without: Iterable[Path] = ()) -> Snapshot:
+    """Copy the tree into the home unless it is there, `without` what no agent is to find in it.
+
+    Raises UserError (see tree.leaves) and OSError; leaves nothing half made behind.
+    """
+    found = leaves(root, without=(home.root, *without))
     digest = _digest(root, found)
     place = home.revisions / digest
     if place.is_dir() and _intact(place, digest):
@@ -54,7 +58,7 @@ def snapshot(root: Path, home: Home) -> Snapshot:
     return Snapshot(digest, len(found), sum(leaf.size for leaf in found))
 
 
-def tree_digest(root: Path, *, without: Path | None = None) -> str:
+def tree_digest(root: Path, *, without: Iterable[Path] = ()) -> str:
     """The digest a snapshot of this tree would have."""
     return _digest(root, leaves(root, without=without))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -33,8 +33,8 @@ class Leaf:
     target: str = ""
 
 
-def leaves(root: Path, *, without: Path | None = None) -> list[Leaf]:
-    """All that count, sorted by path. `without` is a folder to leave out (a home inside the tree).
+def leaves(root: Path, *, without: Iterable[Path] = ()) -> list[Leaf]:
+    """All that count, sorted by path. `without` are folders and files to leave out (a home inside the tree, secrets).
 
     Raises UserError for a tree over 64 MiB or 5,000 files, for a link that leaves it, and for what is neither file, folder nor link.
     """
@@ -43,7 +43,7 @@ def leaves(root: Path, *, without: Path | None = None) -> list[Leaf]:
         raise UserError(msg, hint="code: in the spec is relative to the spec's own folder", where=str(root))
     found: list[Leaf] = []
     size = 0
-    for leaf in _walk(root, root.resolve(), "", _patterns(root), without.resolve() if without else None):
+    for leaf in _walk(root, root.resolve(), "", _patterns(root), frozenset(path.resolve() for path in without)):
         found.append(leaf)
         size += leaf.size
         if len(found) > MAX_FILES or size > MAX_BYTES:
@@ -53,7 +53,7 @@ def leaves(root: Path, *, without: Path | None = None) -> list[Leaf]:
     return sorted(found, key=lambda leaf: leaf.path)
 
 
-def _walk(folder: Path, root: Path, prefix: str, patterns: tuple[str, ...], without: Path | None) -> Iterator[Leaf]:
+def _walk(folder: Path, root: Path, prefix: str, patterns: tuple[str, ...], without: frozenset[Path]) -> Iterator[Leaf]:
     with os.scandir(folder) as entries:
         for entry in entries:
             path = f"{prefix}{entry.name}"
@@ -61,9 +61,10 @@ def _walk(folder: Path, root: Path, prefix: str, patterns: tuple[str, ...], with
                 continue
             if entry.is_symlink():
                 yield _link(Path(entry.path), root, path)
+            elif root / path in without:
+                continue
             elif entry.is_dir(follow_symlinks=False):
-                if without is None or Path(entry.path).resolve() != without:
-                    yield from _walk(Path(entry.path), root, f"{path}/", patterns, without)
+                yield from _walk(Path(entry.path), root, f"{path}/", patterns, without)
             else:
                 yield _file(entry.stat(follow_symlinks=False), path)
 

@@ -31,6 +31,14 @@ def test_a_snapshot_is_a_read_only_copy_named_by_its_content(tree, home):
     assert [path.name for path in home.revisions.iterdir()] == [made.digest], "nothing half made is left"
 
 
+def test_what_is_to_be_left_out_is_in_no_snapshot(tree, home):
+    root = tree({**FILES, "secret.txt": "s3cret", "keys/k": "s3cret"})
+    made = code.snapshot(root, home, without=[root / "secret.txt", root / "data" / ".." / "keys" / "k"])
+    place = home.revisions / made.digest
+    assert {path.relative_to(place).as_posix() for path in place.rglob("*") if not path.is_dir()} == set(FILES)
+    assert code.tree_digest(place) == made.digest
+
+
 def test_what_does_not_count_changes_nothing(tree, home):
     root = tree(FILES)
     first = code.snapshot(root, home)
