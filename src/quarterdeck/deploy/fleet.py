@@ -9,7 +9,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from quarterdeck.model.steps import Probe, Step
 from quarterdeck.model.world import WorkloadSeen, World
 from quarterdeck.spec.compose import compose
 from quarterdeck.spec.diff import Difference, diff
-from quarterdeck.spec.load import load
+from quarterdeck.spec.load import Loaded, load
 from quarterdeck.spec.overrides import kept_by
 from quarterdeck.spec.system import SystemSpec
 from quarterdeck.spec.targets import check_patch
@@ -104,6 +104,7 @@ class Fleet:
     reconciler: Reconciler
     clock: Clock
     _known: tuple[int, tuple[str, ...]] = (-1, ())
+    _keeping: asyncio.Lock = field(default_factory=asyncio.Lock)  # while code is kept that no revision names yet, or dropped
 
     def names(self) -> tuple[str, ...]:
         """Every system that should exist. Read again when the journal has grown: every request asks for them."""
@@ -154,11 +155,15 @@ class Fleet:
 
     async def plan(self, source: Source) -> Planned:
         """What applying the source would do; changes nothing that runs. Raises SpecError, Transient without an engine."""
-        return self._foreseen(await self._draft(source))
+        loaded = await _loaded(source)
+        async with self._keeping:
+            return self._foreseen(await self._draft(loaded, source))
 
     async def apply(self, source: Source, actor: Actor, *, index: int | None = None, reason: str = "") -> Applied:
         """Make the source the current revision. Raises SpecError, Conflict when the world moved."""
-        return await self._adopt(await self._draft(source), actor, index, reason)
+        loaded = await _loaded(source)
+        async with self._keeping:
+            return await self._adopt(await self._draft(loaded, source), actor, index, reason)
 
     async def plan_rollback(self, system: str, to: int | None) -> Planned:
         """What going back would do; changes nothing that runs. Raises Transient without an engine."""
@@ -189,8 +194,9 @@ class Fleet:
 
     async def rollback(self, system: str, to: int | None, actor: Actor, reason: str) -> Applied:
         """Bring an earlier revision back, code included, as a new revision; the one before the current when `to` is None."""
-        number, draft = await self._earlier(system, to)
-        return await self._adopt(draft, actor, None, reason or f"rollback to revision {number}")
+        async with self._keeping:
+            number, draft = await self._earlier(system, to)
+            return await self._adopt(draft, actor, None, reason or f"rollback to revision {number}")
 
     async def plan_change(self, change: Change) -> Planned:
         """What a Change would do now; changes nothing. Raises what `change` raises, and Transient without an engine."""
@@ -278,11 +284,10 @@ class Fleet:
         self.reconciler.wake(system)
         return await self.engine.remove(system)
 
-    async def _draft(self, source: Source) -> Draft:
-        """Looked at before the code is kept: between that and adopting it, retention must find no time to take it for left over."""
-        loaded = load(source.text, filename=source.filename, base=source.base, environ=source.environ)
+    async def _draft(self, loaded: Loaded, source: Source) -> Draft:
+        """Under `_keeping` until it is adopted: retention must not take its code for left over."""
+        content = await asyncio.to_thread(revise.content, loaded, self.home, source.environ)
         world = await self._observe(loaded.system.name)
-        content = revise.content(loaded, self.home, source.environ)
         return Draft(loaded.system, content, world, tuple(str(w) for w in loaded.warnings))
 
     async def _earlier(self, system: str, to: int | None) -> tuple[int, Draft]:
@@ -375,9 +380,15 @@ class Fleet:
 
     async def retain(self) -> None:
         """Drop old revisions and their code; raises Transient while the engine cannot tell what runs."""
-        used = self.in_use() | await self.engine.code_in_use()
-        keep = await self.store.write(lambda tx: revisions.retain(tx, used))
-        code.retain(self.home, keep)
+        async with self._keeping:
+            used = self.in_use() | await self.engine.code_in_use()
+            keep = await self.store.write(lambda tx: revisions.retain(tx, used))
+            await asyncio.to_thread(code.retain, self.home, keep)
+
+
+async def _loaded(source: Source) -> Loaded:
+    """Beside the loop: the code is imported to be checked, which may take seconds."""
+    return await asyncio.to_thread(load, source.text, filename=source.filename, base=source.base, environ=source.environ)
 
 
 def _ended(number: int) -> Conflict:

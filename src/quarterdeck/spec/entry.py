@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ LIMIT: Final = 10.0
 _MEMORY: Final = 4 * 2**30
 _MOST_OUTPUT: Final = 4 * 2**20
 _CHILD: Final = Path(__file__).with_name("entry_child.py")
+_EMPTY: Final = "qd-entry-"
 _KEPT: Final = ("PATH", "HOME", "LANG", "TZ")
 
 
@@ -72,8 +74,9 @@ def look_up(agents: dict[str, AgentSpec], code: Path, *, limit: float = LIMIT) -
 def _run(agents: dict[str, AgentSpec], code: Path, deadline: float) -> tuple[dict[str, Lookup], str]:
     """One child: the results it gave, and in words how it ended."""
     request = {"code": str(code), "memory": _MEMORY, "seconds": int(LIMIT), "entries": [_entry(*item) for item in agents.items()]}
+    _sweep()
     environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    with tempfile.TemporaryDirectory(prefix="qd-entry-") as empty, tempfile.TemporaryFile() as given:
+    with tempfile.TemporaryDirectory(prefix=f"{_EMPTY}{os.getpid()}-") as empty, tempfile.TemporaryFile() as given:
         given.write(json.dumps(request).encode())
         given.seek(0)
         child = subprocess.Popen(  # noqa: S603 our own interpreter and our own script
@@ -92,6 +95,14 @@ def _run(agents: dict[str, AgentSpec], code: Path, deadline: float) -> tuple[dic
             late = time.monotonic() >= deadline
             _end(child, output, late=late)
     return _results(text, agents), "took too long" if late else _ending(child.returncode)
+
+
+def _sweep() -> None:
+    """Remove folders of lookups whose parent was killed."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_EMPTY}*"):
+        parent = left.name.removeprefix(_EMPTY).partition("-")[0]
+        if parent.isdecimal() and not Path(f"/proc/{parent}").exists():
+            shutil.rmtree(left, ignore_errors=True)  # somebody else's stays
 
 
 def _entry(name: str, agent: AgentSpec) -> dict[str, object]:

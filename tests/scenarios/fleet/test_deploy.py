@@ -1,6 +1,8 @@
 """From a file to a running fleet: the seven phases, the plan, the refusals, and a deployment that fails and is mended."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 from quarterdeck.model.steps import PHASES
 
@@ -49,6 +51,27 @@ def test_plan_tells_what_is_pending_and_apply_refuses_an_old_index(deployed):
     assert fleet.qd("revert", change["id"]).code == 0
     fleet.edit("worker.py", '"two"', '"one"')
     fleet.ready()
+
+
+def test_code_that_takes_long_to_import_holds_nobody_up(deployed):
+    """Longer than the node waits for a control plane that says nothing."""
+    fleet = deployed
+    before = fleet.control()
+    fleet.edit("worker.py", "from quarterdeck import Agent", "import time\n\ntime.sleep(7)\nfrom quarterdeck import Agent")
+    with ThreadPoolExecutor(1) as pool:
+        planning = pool.submit(fleet.qd, "plan")
+        slowest = 0.0
+        while not planning.done():
+            began = time.monotonic()
+            fleet.status()
+            slowest = max(slowest, time.monotonic() - began)
+            time.sleep(0.1)
+    fleet.edit("worker.py", "import time\n\ntime.sleep(7)\nfrom quarterdeck import Agent", "from quarterdeck import Agent")
+    assert planning.result().code == 0, planning.result()
+    assert "~ core/worker" in planning.result().out
+    assert slowest < 3
+    assert fleet.control() == before
+    print(f"\nplanned in {planning.result().seconds:.1f} s, slowest status meanwhile {slowest:.2f} s")
 
 
 def test_a_wrong_spec_exits_1_names_every_error_and_applies_nothing(deployed):

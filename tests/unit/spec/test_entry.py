@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -105,6 +107,17 @@ def test_an_import_that_never_ends_is_given_up_and_its_children_with_it(tree):
     assert [result.error for result in found] == ["importing slow took too long", "was not looked up: no time was left"]
     assert not any(result.wrong for result in found)
     assert gone(int(mark.read_text()))
+
+
+def test_what_a_killed_parent_left_is_removed_and_nothing_of_one_that_lives(tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    left, in_use = tmp_path / f"qd-entry-{ended.pid}-x", tmp_path / f"qd-entry-{os.getppid()}-x"
+    left.mkdir()
+    in_use.mkdir()
+    assert look_up(agents(b="agents:intake"), tree)[0].found
+    assert sorted(path.name for path in tmp_path.glob("qd-entry-*")) == [in_use.name]
 
 
 def gone(pid: int) -> bool:
