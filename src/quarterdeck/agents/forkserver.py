@@ -80,6 +80,7 @@ class ForkServer:
         request = json.loads(data)
         failed = self._import(request["module"]) if request["module"] else None
         if failed:
+            os.write(replica.Handles.of(descriptors).err, str(failed["trace"]).encode())  # into the log of whom it was asked for
             self._sock.send(json.dumps({"id": request["id"], "failed": failed}).encode())
         else:
             self._start(request, descriptors)

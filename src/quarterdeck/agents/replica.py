@@ -85,7 +85,15 @@ def describe(error: BaseException, code: str) -> dict[str, object]:
     )
     if isinstance(error, SyntaxError) and error.filename and _inside(error.filename, code):
         where = f"{_inside(error.filename, code)}:{error.lineno}"
-    return {"error": line[:1000], "where": where, "trace": "".join(traceback.format_exception(error))[-_LONGEST_TRACE:]}
+    return {"error": line[:1000], "where": where, "trace": trace(error, code)}
+
+
+def trace(error: BaseException, code: str) -> str:
+    """The trace from the user's code on, where that took part: how it came to be called is no help to whoever wrote it."""
+    start = error.__traceback__
+    while start and not _inside(start.tb_frame.f_code.co_filename, code):
+        start = start.tb_next
+    return "".join(traceback.format_exception(type(error), error, start or error.__traceback__))[-_LONGEST_TRACE:]
 
 
 def _inside(filename: str, code: str) -> str:
@@ -108,7 +116,7 @@ def main(shell: Shell, handles: Handles, allowed: list[confine.Grant] | None) ->
         status = _run(shell, boot, channel)
     except BaseException as error:  # noqa: BLE001 the last frame of the process: whatever it is, the node must hear of it
         channel.send_last({"t": "fatal", **describe(error, code)})
-        sys.stderr.write("".join(traceback.format_exception(error)))
+        sys.stderr.write(trace(error, code))
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -111,6 +111,11 @@ def test_an_import_error_names_its_place(bench):
     preloaded = bench.until(lambda: [e for e in bench.events("replica.failed") if "no_such_thing" in e["detail"]["reason"]])[0]
     assert "(agents.py:" in preloaded["detail"]["reason"]
     assert len(bench.events("replica.started")) == 1, "what the fork server cannot import is never forked"
+    log = "".join(path.read_text() for path in bench.home.logs.rglob("*-0.log"))
+    assert log, list(bench.home.logs.rglob("*"))
+    traces = log.split("Traceback (most recent call last):")[1:]
+    assert [trace.splitlines()[1].split("revisions/")[0].split()[-2:] for trace in traces] == [["File", '"' + str(bench.home.root) + "/"]] * 2
+    assert "ModuleNotFoundError: No module named 'no_such_thing'" in traces[1]
 
 
 def test_memory_beyond_the_limit_is_seen_as_such(bench):
