@@ -90,7 +90,7 @@ def test_a_failed_phase_is_named_with_what_to_do(fake, qd, documents):
         " ✘ agent_cluster_deployment      analysts/analyst: 0 of 2 answering: ImportError: No module named 'pandas' (agents.py:4)",
         " Failed in phase 5 of 7; phases 1-4 are complete and kept. 6 replicas of other agents are running.",
         (
-            " Do: add pandas to requirements, then qd up (resumes at phase 5)"
+            " Do: add pandas to requirements and install it where qd runs, then qd up (resumes at phase 5)"
             " · qd logs analysts/analyst-0 --previous · qd explain analysts/analyst · qd down"
         ),
     ]
@@ -231,6 +231,12 @@ def test_watch_deploys_again_on_save_and_keeps_serving_after_a_bad_one(fake, doc
     (tmp_path / "agents.py").write_text("broken")
     until(lambda: len(fake.asked("POST", "/v1/apply")) == 2)
     until(lambda: len(fake.asked("GET", "/v1/status")) > 1)
+    fake.statuses[-1] |= {"ready": False, "sentence": "agents: 0 of 2 ready"}
+    asked = len(fake.asked("GET", "/v1/status"))
+    (tmp_path / "agents.py").write_text("broken again")
+    until(lambda: len(fake.asked("POST", "/v1/apply")) == 3)
+    until(lambda: len(fake.asked("GET", "/v1/status")) > asked)
+    fake.statuses[-1] |= {"ready": True}
     fake.answers["POST", "/v1/apply"] = good
     (tmp_path / "agents.py").write_text("good again")
     until(lambda: len(fake.asked("POST", "/v1/login")) == 2)
@@ -240,3 +246,4 @@ def test_watch_deploys_again_on_save_and_keeps_serving_after_a_bad_one(fake, doc
     assert out.count(" Ready in") == 2
     assert "quarterdeck.yaml:1:1: no" in err
     assert "revision 1 is still serving" in err
+    assert "revision 1 is wanted, and is not ready (agents: 0 of 2 ready)" in err

@@ -47,7 +47,7 @@ def advice(failure: Mapping[str, Any]) -> str:
 def _remedy(cause: str) -> str:
     missing = re.search(r"No module named '([\w.]+)'", cause)
     if missing:
-        return f"add {missing[1].split('.')[0]} to requirements"
+        return f"add {missing[1].split('.')[0]} to requirements and install it where qd runs"
     return "mend the cause"
 
 

@@ -99,4 +99,6 @@ def _still_serving(run: Up) -> str:
         status = run.session.client.get("/v1/status", {"system": run.session.system})
     except QuarterdeckError as error:
         return f"Nothing was changed; {error.message}"
-    return f"Nothing was changed: revision {status['revision']} is still serving"
+    if status["ready"]:
+        return f"Nothing was changed: revision {status['revision']} is still serving"
+    return f"Nothing was changed: revision {status['revision']} is wanted, and is not ready ({status['sentence']})"

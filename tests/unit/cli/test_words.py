@@ -141,8 +141,9 @@ def test_advice():
         "cause": "ImportError: No module named 'yaml.nodes' (x.py:1)",
         "resume": "resumes at phase 5",
     }
-    assert (
-        advice(failure) == "add yaml to requirements, then qd up (resumes at phase 5) · qd logs a/b-0 --previous · qd explain a/b · qd down"
+    assert advice(failure) == (
+        "add yaml to requirements and install it where qd runs, then qd up (resumes at phase 5)"
+        " · qd logs a/b-0 --previous · qd explain a/b · qd down"
     )
     assert advice({"target": "a->b", "cause": "refused", "resume": ""}) == "mend the cause, then qd up · qd down"
     assert "qd logs a/b-3 · qd explain" in advice({"phase": "integration_validation", "target": "a/b-3", "cause": "", "resume": ""})
