@@ -356,8 +356,8 @@ def _bound(place: Place, port: int) -> socket.socket:
 def _number(text: str | None) -> int | None:
     if text is None:
         return None
-    if not text.strip().isdecimal():
-        raise UserError(f"{text!r} is no port", hint="QUARTERDECK_PORT is a number, 0 for any")
+    if not text.strip().isdecimal() or int(text) >= 1 << 16:
+        raise UserError(f"{text!r} is no port", hint="QUARTERDECK_PORT is a number up to 65535, 0 for any")
     return int(text)
 
 

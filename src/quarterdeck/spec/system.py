@@ -101,7 +101,7 @@ class ReplicasSpec(Model):
         default=1,
         ge=0,
         le=MOST_REPLICAS,
-        description="Most replicas that any Change may ask for; without it the same as min.",
+        description="Most replicas that any Change may ask for; where min and max are the same, people may ask for any number in the quota.",
         examples=[6],
     )
     later: ClassVar[frozenset[str]] = _words("target metric cooldown warm schedule")

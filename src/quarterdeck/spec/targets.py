@@ -66,6 +66,8 @@ def whole(system: str) -> str:
 def check_patch(spec: SystemSpec, text: str, patch: Patch) -> Target:
     """The target of a Change about to be made; raises NotFound or UserError when `compose` could not carry it out."""
     target = resolve(spec, text)
+    if target.cluster and target.agent and target.n is not None and target.n >= (most := _most(spec, target.cluster, target.agent)):
+        raise NotFound(f"{text} can never be: there are at most {most}", hint="qd get replicas lists those there are")
     if fault := unfit(target, patch):
         raise UserError(f"{patch.field} of {text}: {fault}", hint=f"qd explain {text} shows what holds now")
     return target
@@ -91,6 +93,13 @@ def unfit(target: Target, patch: Patch) -> str:
         case "stopped":
             place = "one replica cannot be stopped alone: qd quarantine keeps it from work" if target.n is not None else ""
             return place or ("" if value is True else "must be true: qd start ends it")
+
+
+def _most(spec: SystemSpec, cluster: str, agent: str) -> int:
+    """How many replicas an agent may ever have."""
+    room = spec.spec.clusters[cluster]
+    bounds = room.agents[agent].replicas
+    return room.quota.replicas if bounds.fixed else bounds.max
 
 
 def _cluster(spec: SystemSpec, name: str) -> Target | None:

@@ -91,7 +91,8 @@ def test_it_is_started_apart_with_this_home(session, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("port", "said"),
     [
-        ("many", "error: 'many' is no port\nhint: QUARTERDECK_PORT is a number, 0 for any\n"),
+        ("many", "error: 'many' is no port\nhint: QUARTERDECK_PORT is a number up to 65535, 0 for any\n"),
+        ("99999", "error: '99999' is no port\nhint: QUARTERDECK_PORT is a number up to 65535, 0 for any\n"),
         ("taken", "error: port {port} is taken\nhint: qd up --port 0 takes any free one; QUARTERDECK_PORT sets it for good\n"),
     ],
 )

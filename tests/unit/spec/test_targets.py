@@ -84,3 +84,9 @@ def test_neither_one_replica_nor_what_is_not_there_can_be_stopped(spec):
     for value in (False, None, 1, "true"):
         with pytest.raises(UserError, match="must be true"):
             check_patch(spec, "analysts", Patch("stopped", value))
+
+
+@pytest.mark.parametrize("text", ["analysts/analyst-99", "collectors/collector-20"])
+def test_no_change_is_for_a_replica_that_can_never_be(spec, text):
+    with pytest.raises(NotFound, match="can never be: there are at most"):
+        check_patch(spec, text, Patch("quarantined", True))
