@@ -101,7 +101,7 @@ class ReplicasSpec(Model):
         default=1,
         ge=0,
         le=MOST_REPLICAS,
-        description="Most replicas that any Change may ask for; where min and max are the same, people may ask for any number in the quota.",
+        description="Most replicas that any Change may ask for; where it is the same as min, people may ask for any number in the quota.",
         examples=[6],
     )
     later: ClassVar[frozenset[str]] = _words("target metric cooldown warm schedule")
@@ -140,7 +140,11 @@ class RestartSpec(Model):
         default=Duration(60), ge=1, le=86400, description="The window in which restarts are counted.", examples=["60s"]
     )
     retry_after: Duration = Field(
-        default=Duration(300), ge=0.1, le=86400, description="When a failed replica is tried again by itself.", examples=["5m"]
+        default=Duration(300),
+        ge=0.1,
+        le=86400,
+        description="When a failed replica is tried again by itself: once, until the deaths before have left the window.",
+        examples=["5m"],
     )
 
 

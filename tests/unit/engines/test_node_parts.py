@@ -1,6 +1,7 @@
 """The node's small parts, each by itself."""
 
 import asyncio
+import itertools
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import pytest
 from quarterdeck import linux
 from quarterdeck.clock import VirtualClock
 from quarterdeck.engines.local.node import lifecycle, rooms
+from quarterdeck.engines.local.node import memory as slots
 from quarterdeck.engines.local.node.events import Events
 from quarterdeck.engines.local.node.exits import cause, understand
 from quarterdeck.engines.local.node.lines import Lines
@@ -20,7 +22,7 @@ from quarterdeck.engines.local.node.logs import LogFile, Logs
 from quarterdeck.engines.local.node.process import Equipment, Identity, Listener, Process
 from quarterdeck.engines.local.node.table import Counters, Proven, Tables
 from quarterdeck.errors import Conflict, Forbidden
-from quarterdeck.model.desired import Template
+from quarterdeck.model.desired import Restart, Template
 from quarterdeck.model.home import Home
 from quarterdeck.model.table import Table
 
@@ -235,3 +237,20 @@ def test_what_a_machine_lacks_is_named():
     assert rooms.NONE.weakenings == ("no cgroup: limits by rlimit, descendants found by environment mark",)
     assert rooms.Cgroups("v1", {"pids": Path("/x")}).weakenings == ("cgroup v1", "no memory limit", "no cpu limit")
     assert rooms.Cgroups("v2", dict.fromkeys(("memory", "pids", "cpu"), Path("/x"))).weakenings == ()
+
+
+def test_out_of_failure_there_is_one_try_until_the_deaths_before_are_old():
+    restart, memory, starts = Restart(budget=3, within=60.0, retry_after=4.0), slots.FRESH, []
+    now = 0.0
+    while now < 58:
+        now = max(now, slots.may_start_at(memory, restart))
+        memory = slots.began(memory, "t", now)
+        starts.append(now)
+        now += 0.1
+        memory = slots.died(memory, restart, now, worked=False, jitter=0.0, reason="exit code 9")
+    assert all(later - earlier >= 4.0 for earlier, later in itertools.pairwise(starts[4:]))
+    assert len(starts) <= 20
+    memory = slots.began(memory, "t", now + 100)
+    for _ in range(3):
+        memory = slots.died(memory, restart, now + 101, worked=False, jitter=0.0, reason="exit code 9")
+        assert memory.failed_at is None

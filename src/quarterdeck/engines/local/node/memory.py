@@ -48,8 +48,8 @@ def failed(memory: Memory, now: float, reason: str) -> Memory:
 
 
 def began(memory: Memory, template: str, now: float) -> Memory:
-    """A process of `template` is being started. Out of failure it begins with a new budget."""
-    kept = replace(memory, deaths=(), quick=0, failed_at=None) if memory.failed_at is not None else memory
+    """A process of `template` is being started. Out of failure it has what the budget gives back by then: deaths grow old, as others do."""
+    kept = replace(memory, quick=0, failed_at=None) if memory.failed_at is not None else memory
     trying = kept.trying if kept.trying and kept.trying[0] == template else (template, now)
     return replace(kept, trying=trying)
 
