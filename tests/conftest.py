@@ -1,14 +1,18 @@
-"""For the whole suite: Hypothesis, the order of folders, and Ctrl-C.
+"""For the whole suite: Hypothesis, the order of folders, Ctrl-C, and event loops that nothing may block.
 
 Hypothesis has no deadline (machines are shared). In CI it gives the same examples each run, so that a red run repeats; to planted bugs too,
 where it is enough that a test fails: nobody reads the smallest case. A suite started in the background of a script inherits SIGINT as
 ignored, and so would every command in which a test presses Ctrl-C.
 """
 
+import asyncio
 import os
 import signal
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 settings.register_profile("usual", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -25,3 +29,27 @@ FIRST = [HERE / name for name in ("scenarios", "docs", "planted", "simulation", 
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: next((n for n, folder in enumerate(FIRST) if folder in item.path.parents), len(FIRST)))
+
+
+@dataclass
+class Loops:
+    """What held an event loop of this process for longer than `limit` seconds: the node ends a control plane that is silent for five."""
+
+    limit: float = 2.0
+    held: list = field(default_factory=list)
+
+
+@pytest.fixture(autouse=True)
+def loops(monkeypatch):
+    """A test that blocks the event loop fails."""
+    watch, run = Loops(), asyncio.Handle._run
+
+    def timed(handle):
+        began = time.monotonic()
+        run(handle)
+        if (took := time.monotonic() - began) > watch.limit:
+            watch.held.append(f"{took:.1f} s: {getattr(handle._callback, '__self__', handle)!r}")
+
+    monkeypatch.setattr(asyncio.Handle, "_run", timed)
+    yield watch
+    assert not watch.held, "blocked the event loop for\n" + "\n".join(watch.held)
