@@ -1,7 +1,6 @@
 """Any record or checkpoint that is changed, removed, reordered, added or cut off is found, wherever it happens (reliability.md P23)."""
 # ruff: noqa: ARG005, S311, S608 seeded mutations of a test database by raw SQL; callbacks keep the real signature
 
-import io
 import json
 import random
 import shutil
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 from quarterdeck.clock import VirtualClock
 from quarterdeck.model.home import Home
 from quarterdeck.model.records import Actor, Entry
-from quarterdeck.store import journal, keeper
+from quarterdeck.store import journal, keeper, keys
 from quarterdeck.store.chain import canonical, link
 from quarterdeck.store.checkpoints import Limits
 from quarterdeck.store.export import export
@@ -39,11 +38,10 @@ def sound(tmp_path_factory):
             store.write_sync(lambda tx, entry=entry: journal.append(tx, entry))
         clock.advance(keeper.EVERY + 1)
         store.write_sync(lambda tx: None)
-    out = io.StringIO()
     with store.read() as connection:
-        export(connection, out)
+        text = "".join(export(connection, keys.held(home.keys)))
     store.close()
-    (home.root / "export.jsonl").write_text(out.getvalue())
+    (home.root / "export.jsonl").write_text(text)
     assert verify(home.database, head_file=home.root / "journal.head").ok
     assert verify(home.root / "export.jsonl").ok
     return home
@@ -192,7 +190,8 @@ def test_every_cut_and_change_of_the_head_file_is_found(sound, tmp_path):
             lines[at] = other(lines[at].decode(), rng).encode()
         path.write_bytes(b"".join(lines))
         assert not verify(sound.database, head_file=path).ok, seed
-    assert "cannot be used" in verify(sound.database, head_file=tmp_path / "none").problems[0]
+    assert "the head file none is gone" in verify(sound.database, head_file=tmp_path / "none").problems[0]
+    assert "cannot be used" in verify(sound.database, head_file=tmp_path).problems[0]
 
 
 @settings(max_examples=300, deadline=None)

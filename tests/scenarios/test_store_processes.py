@@ -59,6 +59,8 @@ def test_sigkill_loses_nothing_that_was_acknowledged(tmp_path):
         told += [process.stdout.readline() for _ in range(1 + 17 * trial)]
         process.send_signal(signal.SIGKILL)
         told += acknowledged(process)
+        behind = "the head file ends at"  # at most by one line, and until the next start
+        assert [one for one in verified(home).problems if behind not in one] == []
         began = time.perf_counter()
         store = Store.open(home, SystemClock())
         opened.append(time.perf_counter() - began)

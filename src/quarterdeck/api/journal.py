@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
@@ -16,10 +15,10 @@ from quarterdeck.api import sse
 from quarterdeck.api.nouns import listed
 from quarterdeck.api.roles import needs
 from quarterdeck.api.services import Given, Services
-from quarterdeck.clock import iso
 from quarterdeck.deploy import nouns
 from quarterdeck.store import export as exporting
 from quarterdeck.store import journal as rows
+from quarterdeck.store import keys
 from quarterdeck.store.verify import verify_home
 
 router = APIRouter(prefix="/v1/journal")
@@ -67,10 +66,9 @@ async def read(  # noqa: PLR0917 one parameter a filter
 
 @router.get("/head", **needs("viewer", scope="cluster"))
 async def head(given: Given) -> dict[str, Any]:
-    """The end of the chain, to be kept elsewhere."""
+    """The end of the chain and the key that signs it, to be kept elsewhere."""
     with given.store.read() as conn:
-        found = rows.head(conn)
-    return {"seq": found.seq, "hash": found.hash, "at": iso(found.at)}
+        return exporting.proof(conn, given.home.keys)
 
 
 @router.get("/verify", **needs("viewer"))
@@ -81,11 +79,10 @@ async def verify(given: Given) -> dict[str, Any]:
 
 @router.get("/export", response_class=Lines, **needs("admin"))
 async def export(given: Given) -> StreamingResponse:
-    """Every record and signed checkpoint as JSON lines."""
-    out = io.StringIO()
+    """Every record and signed checkpoint as JSON lines, the last one signed."""
     with given.store.read() as conn:
-        exporting.export(conn, out)
-    return Lines(iter([out.getvalue()]))
+        text = "".join(exporting.export(conn, keys.held(given.home.keys)))
+    return Lines(iter([text]))
 
 
 async def _follow(given: Services, after: int, filters: Filters) -> AsyncIterator[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,8 +14,13 @@ from quarterdeck.cli.follow import follow
 from quarterdeck.cli.render import clock_time, listing, show, style_of
 from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Output, Session
-from quarterdeck.client.wire import Document
-from quarterdeck.errors import UserError
+from quarterdeck.client.wire import Document, Unreached
+from quarterdeck.clock import SystemClock
+from quarterdeck.errors import Conflict, Terminal, UserError
+from quarterdeck.model.home import Home
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 _COLUMNS = [
     ("SEQ", "seq"),
@@ -78,12 +85,18 @@ def _line(session: Session, record: Document) -> str:
 
 
 def head(session: Session) -> None:
-    """The end of the journal: sequence, hash and time. Kept elsewhere, it proves later that nothing was cut off or changed.
+    """The end of the journal: sequence, hash, time, and the home's public key. Kept elsewhere, it proves later that nothing was cut off.
 
     $ qd journal head -o json > kept-elsewhere.json
     $ qd journal verify --head kept-elsewhere.json
     """
-    document = session.client.get("/v1/journal/head")
+    try:
+        document = session.client.get("/v1/journal/head")
+    except Unreached as nobody:
+        from quarterdeck.store.export import proof  # noqa: PLC0415 SQLAlchemy, for this alone
+
+        with _at_rest(session, nobody) as (home, connection):
+            document = proof(connection, home.keys)
     text = f"{document['seq']} {document['hash']} {clock_time(document['at'])}"
     show(session, document, lambda screen: screen.line(text), name=str(document["seq"]))
     session.next("qd journal head -o json > kept-elsewhere.json, and keep it on another machine")
@@ -93,11 +106,11 @@ def export(
     session: Session,
     file: Annotated[Path | None, typer.Argument(metavar="FILE", show_default=False, help="Where to; stdout without it.")] = None,
 ) -> None:
-    """The whole journal as JSON lines, with payloads and checkpoints; qd journal verify FILE judges it.
+    """The whole journal as signed JSON lines, with payloads and checkpoints; qd journal verify FILE judges it.
 
     $ qd journal export journal.jsonl
     """
-    lines = session.client.lines("/v1/journal/export")
+    lines = _exported(session)
     if file is None:
         for line in lines:
             print(line, file=session.screen.out)
@@ -109,3 +122,33 @@ def export(
         hint = "name a file that can be written, or none for stdout"
         raise UserError(f"{file} cannot be written: {error.strerror}", hint=hint, where=str(file.absolute())) from error
     session.say(f"{count} lines in {file}")
+
+
+def _exported(session: Session) -> Iterator[str]:
+    try:
+        yield from session.client.lines("/v1/journal/export")
+    except Unreached as nobody:
+        from quarterdeck.store import export as exporting  # noqa: PLC0415 SQLAlchemy, for this alone
+        from quarterdeck.store import keys  # noqa: PLC0415
+
+        with _at_rest(session, nobody) as (home, connection):
+            yield from (line.rstrip("\n") for line in exporting.export(connection, keys.held(home.keys)))
+
+
+@contextmanager
+def _at_rest(session: Session, nobody: Unreached) -> Iterator[tuple[Home, Connection]]:
+    """The home's store, read only, while no control plane holds it. Raises `nobody` where there is none on this machine, or one starts."""
+    from quarterdeck.store.engine import ERRORS  # noqa: PLC0415 SQLAlchemy, for this alone
+    from quarterdeck.store.store import Store  # noqa: PLC0415
+
+    home = session.place
+    if not isinstance(home, Home) or not home.database.exists():
+        raise nobody
+    try:
+        with closing(Store.open(home, SystemClock(), read_only=True)) as store, store.read() as connection:
+            yield home, connection
+    except Conflict:
+        raise nobody from None
+    except ERRORS as error:
+        hint = "run this as the owner of the home; qd journal verify says whether the database is damaged"
+        raise Terminal(f"the store cannot be read: {error}", hint=hint, where=str(home.database)) from error

@@ -17,7 +17,7 @@ from quarterdeck.errors import Conflict, Terminal, Transient
 from quarterdeck.model.desired import Desired
 from quarterdeck.model.home import Home
 from quarterdeck.model.steps import Probe
-from quarterdeck.store import code, export, journal, lock, verify
+from quarterdeck.store import code, export, journal, keys, lock, verify
 from quarterdeck.store.store import Store
 
 WITHIN = 5.0
@@ -127,8 +127,8 @@ class ControlProofs:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "journal.jsonl"
                 with path.open("w") as out, self.store.read() as conn:
-                    export.export(conn, out)
-                return verify.verify(path, expected_head=head)
+                    out.writelines(export.export(conn, keys.held(self.home.keys)))
+                return verify.verify(path, expected_head=head, key=keys.published(self.home.keys))
 
         verdict = await asyncio.to_thread(work)
         if not verdict.ok:

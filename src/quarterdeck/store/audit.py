@@ -1,7 +1,7 @@
 """Judges the lines of a journal, pure: finds any record or checkpoint that was changed, removed, reordered, added or cut off.
 
-What each thing proves: the chain, that records belong together in this order; a checkpoint's signature, that records up to it are those
-that this home's key signed; the head file and a head kept elsewhere, that nothing was cut off the end since.
+What each thing proves: the chain, that records belong together in this order; a signature (a checkpoint's, or that of an export's end),
+that records up to it are those that its key signed; the head file and a head kept elsewhere, that nothing was cut off the end since.
 """
 
 from __future__ import annotations
@@ -11,25 +11,36 @@ from typing import Final, cast
 
 from quarterdeck.store import keys
 from quarterdeck.store.chain import EMPTY, GENESIS, PAYLOADS, SIGNED, Head, checkpoint_digest, link, payload_digest, signing_input
-from quarterdeck.store.export import HEADER, Line
+from quarterdeck.store.export import HEADER, Line, is_signed
 from quarterdeck.store.headfile import Line as HeadLine
 from quarterdeck.store.journal import ERASED
+from quarterdeck.store.keeper import SEGMENT
 
 _MOST: Final = 100
 """Problems listed; one altered record can break what follows, and nobody reads ten thousand lines."""
+_OVERDUE: Final = 1.0
+"""Hours between first and last record after which a journal must have a checkpoint. One is made every minute and at each start after
+one; but a clock may be set, and a machine may sleep."""
 
 
 class Audit:
-    """Feed it every line in order, then `finish`; `problems` are sentences for people."""
+    """Feed it every line in order, then `finish`. `problems` are sentences for people, and so is `unproven`: what sound lines do not show.
+
+    `key` is the public one (hex) to insist on; then the one found. Records up to `signed` are signed by it.
+    """
 
     def __init__(self, *, key: str | None = None) -> None:
         self.problems: list[str] = []
+        self.unproven: list[str] = []
         self.records = 0
         self.head = EMPTY
-        self.key = key
+        self.key, self._insists = key, bool(key)
         self.hashes: dict[int, str] = {}
         self.first: int | None = None
         self.checkpoint: Mapping[str, object] | None = None
+        self.signed = 0
+        self._begun_at: object = None
+        self._end_line: Line | None = None
         self._checkpoints = 0
         self._missing: dict[str, int] = {}
         self._erased: set[str] = set()
@@ -57,9 +68,27 @@ class Audit:
         first = self.head.seq + 1 if self.first is None else self.first
         if first != floor:
             self.problem(f"the journal begins with record {first}, it should begin with {floor}")
+        self._checkpointed()
         for digest, seq in self._missing.items():
             if digest not in self._erased:
                 self.problem(f"record {seq}: its payload {digest[:12]} is gone, and no record says that it was erased")
+
+    def signed_export(self) -> None:
+        """Judge the signature of an export's end: without one, anybody can have written it."""
+        end = self._end_line
+        if end is None:
+            return  # `finish` says so
+        if "signature" not in end or "key" not in end:
+            self.problem("the export is not signed, so that it cannot be told from a forged one: make it again with qd journal export")
+        elif not is_signed(end):
+            self.problem(f"the signature of the export's head, record {self.head.seq}, is wrong: the export was changed after it was made")
+        elif end["key"] != (self.key or end["key"]):
+            self.problem(f"the export's head is signed by another key than expected: {end['key']}")
+        else:
+            self.key, self.signed = str(end["key"]), self.head.seq
+            if not self._insists:
+                compare = "compare that with keys/journal.pub of the home it is from, or give the home's key with --key"
+                self.unproven.append(f"who made it: it is signed by the key {self.key}; {compare}")
 
     def expect(self, head: Head) -> None:
         """Compare with a head that was kept elsewhere."""
@@ -96,6 +125,15 @@ class Audit:
         """The hash of a record that was seen, or of the one before the first kept."""
         return self.hashes.get(seq)
 
+    def _checkpointed(self) -> None:
+        hours = _seconds(self._begun_at, self.head.at) / 3600
+        if self.head.seq - self.signed >= SEGMENT:
+            span = f"records {self.signed + 1} to {self.head.seq}"
+            self.problem(f"{span} are in no checkpoint, and one is made after {SEGMENT} of them: checkpoints were removed")
+        elif not self.signed and hours > _OVERDUE:
+            why = "one is made every minute and with each start: they were removed, or the clock was set in the first minute"
+            self.problem(f"there is no checkpoint in {hours:.1f} hours of records, and {why}")
+
     def _line(self, line: Line) -> None:
         if not self._begun:
             self._begun = True
@@ -124,7 +162,8 @@ class Audit:
         if link({name: value for name, value in line.items() if name != "payloads"}) != line["hash"]:
             self.problem(f"record {seq} was changed")
         self._payloads(seq, line)
-        self.first = seq if self.first is None else self.first
+        if self.first is None:
+            self.first, self._begun_at = seq, line["at"]
         self.records += 1
         self.head = Head(seq, str(line["hash"]), cast("float", line["at"]))
         self.hashes[seq] = self.head.hash
@@ -155,7 +194,7 @@ class Audit:
             self._anchor(row)
         else:
             self._follows(n, row, before)
-        self.checkpoint = row
+        self.checkpoint, self.signed = row, _number(row["seq"])
         self._checkpoints += 1
 
     def _anchor(self, row: Mapping[str, object]) -> None:
@@ -169,10 +208,16 @@ class Audit:
             self.problem(f"checkpoint {n} covers record {row['seq']}, which is not the one found there")
 
     def _end(self, line: Line) -> None:
-        self._ended = True
-        totals = {"kind": "end", "records": self.records, "checkpoints": self._checkpoints, "seq": self.head.seq, "hash": self.head.hash}
-        if self.records and line != totals:
+        self._ended, self._end_line = True, line
+        last = self.head if self.records else EMPTY
+        totals = {"kind": "end", "records": self.records, "checkpoints": self._checkpoints, "seq": last.seq, "hash": last.hash}
+        if {name: value for name, value in line.items() if name not in ("key", "signature")} != totals:
             self.problem("the end line does not agree with the lines before it")
+
+
+def _seconds(earlier: object, later: object) -> float:
+    """Between two times; 0 where one is none, as a changed record may have it."""
+    return later - earlier if isinstance(earlier, float) and isinstance(later, float) else 0.0
 
 
 def _number(value: object) -> int:

@@ -30,11 +30,12 @@ class Keeper:
         self._signer = keys.signer(key_folder)
         self._rekeyed = last is not None and last.key != keys.public(self._signer)
         self._covered, self._n = (last.seq, last.n) if last else (0, 0)
-        self._due_at = clock.monotonic() + EVERY
+        head = journal.head(connection)
+        self._due_at = clock.monotonic() + (EVERY if head.seq <= self._covered else 0.0)  # who is killed again and again has some too
         known = headfile.last(head_file)
         self._file = HeadFile(head_file)
         self._written = known.order if known else (0, 0)
-        self.committed(journal.head(connection))
+        self.committed(head)
 
     def due(self, head: Head) -> bool:
         """Whether a checkpoint should be made with the next commit."""

@@ -10,7 +10,7 @@ from nacl.exceptions import CryptoError
 from nacl.signing import SigningKey, VerifyKey
 
 from quarterdeck.durable import write_synced
-from quarterdeck.errors import Terminal
+from quarterdeck.errors import NotFound, Terminal
 
 SEED_FILE: Final = "journal.seed"
 PUBLIC_FILE: Final = "journal.pub"
@@ -22,14 +22,29 @@ def signer(folder: Path) -> SigningKey:
     if not path.exists():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_synced(path, os.urandom(32).hex().encode() + b"\n", mode=0o600)
-    try:
-        key = SigningKey(bytes.fromhex(path.read_text().strip()))
-    except (ValueError, CryptoError) as error:
-        msg = f"the journal's signing key is damaged: {error}"
-        raise Terminal(msg, hint="restore keys/journal.seed from a backup", where=str(path)) from error
+    key = held(folder)
     if not (folder / PUBLIC_FILE).exists():
         write_synced(folder / PUBLIC_FILE, public(key).encode() + b"\n", mode=0o644)
     return key
+
+
+def held(folder: Path) -> SigningKey:
+    """The key that this home has; none is made. Raises NotFound, and Terminal for a damaged one."""
+    path = folder / SEED_FILE
+    try:
+        return SigningKey(bytes.fromhex(path.read_text().strip()))
+    except FileNotFoundError as error:
+        hint = "restore keys/journal.seed from a backup; qd up makes a new key when there is none"
+        raise NotFound("the journal's signing key is gone", hint=hint, where=str(path)) from error
+    except (ValueError, CryptoError) as error:
+        msg = f"the journal's signing key is damaged: {error}"
+        raise Terminal(msg, hint="restore keys/journal.seed from a backup", where=str(path)) from error
+
+
+def published(folder: Path) -> str:
+    """The public half (hex) as it lies beside the seed; empty where there is none yet."""
+    path = folder / PUBLIC_FILE
+    return path.read_text().strip() if path.exists() else ""
 
 
 def public(key: SigningKey) -> str:

@@ -1,7 +1,8 @@
 """The offline verifier behind `qd journal verify`: needs no running control plane, changes nothing, trusts nothing it reads.
 
 It finds every record that was changed, removed, reordered or cut off. What it cannot know by itself: someone who holds the signing key, or
-who cuts database and head file back to the same older point, is found only by a head (or the public key) that was kept elsewhere.
+who puts an older database with its head file, or an older export, in the place of a newer one, is found only by a head kept elsewhere;
+someone who signs with a key of his own only by the public key. A database alone, without its head file, does not show a cut end.
 A process killed between a commit and its line in the head file leaves that file one line behind; verify again after the next start.
 """
 
@@ -34,24 +35,34 @@ _CATCH_UP: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`ok` = no problems. `head` is the journal's end as found; `key` the public key of its checkpoints ("" when there are none)."""
+    """`ok` = no problems. `head` is the journal's end as found; records up to `signed` are signed by the public key `key` ("": none are).
+
+    `unproven` says what a journal that is sound in itself does not show, as long as nothing that was kept elsewhere is given.
+    """
 
     ok: bool
     records: int
     problems: tuple[str, ...]
     head: Head
     key: str = ""
+    signed: int = 0
+    unproven: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """The stable shape of `qd journal verify -o json`."""
-        return {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "JournalVerdict", **asdict(self), "problems": list(self.problems)}
+        return {
+            "apiVersion": "quarterdeck.dev/v1alpha1",
+            "kind": "JournalVerdict",
+            **asdict(self),
+            "problems": list(self.problems),
+            "unproven": list(self.unproven),
+        }
 
 
 def verify_home(home: Home, *, expected_head: Head | None = None, key: str | None = None) -> Verdict:
     """Judge the store of a home by its own head file too, and by what its marker says of a commit that failed. Raises NotFound."""
-    beside = home.root / headfile.NAME
     in_doubt = Marker.of(home.root).get() != "ok"
-    return verify(home.database, expected_head=expected_head, head_file=beside if beside.exists() else None, key=key, in_doubt=in_doubt)
+    return verify(home.database, expected_head=expected_head, head_file=home.root / headfile.NAME, key=key, in_doubt=in_doubt)
 
 
 def verify(
@@ -65,19 +76,29 @@ def verify(
     if not path.exists():
         msg = f"there is no journal at {path}"
         raise NotFound(msg, hint="name a home, or a file that qd journal export wrote")
+    if expected_head and not expected_head.seq:
+        expected_head = None  # of an empty journal: it proves nothing
     audit = Audit(key=key)
     heads = _heads(head_file, audit) if head_file else None
-    if _is_database(path):
-        _database(path, audit)
-    else:
-        _export(path, audit)
+    is_database = _is_database(path)
+    (_database if is_database else _export)(path, audit)
     audit.finish()
+    if not is_database:
+        audit.signed_export()
+    elif key and audit.records and not (audit.signed or expected_head):
+        audit.problem("nothing here is signed by the key that is expected: a home signs in its first minute, and when it is stopped")
     if expected_head:
         audit.expect(expected_head)
+    elif is_database and not head_file:
+        audit.unproven.append("that nothing was cut off the end: give a head that was kept elsewhere with --head")
     if head_file and heads is not None:
-        live = path.with_name(path.name + "-shm").exists()
-        audit.compare(_caught_up(head_file, heads, audit) if live else heads, may_lag=in_doubt)
-    return Verdict(not audit.problems, audit.records, tuple(audit.problems), audit.head, audit.key or "")
+        if not head_file.exists():
+            _without_heads(head_file, audit)
+        else:
+            live = path.with_name(path.name + "-shm").exists()
+            audit.compare(_caught_up(head_file, heads, audit) if live else heads, may_lag=in_doubt)
+    key = audit.key if audit.signed else None
+    return Verdict(not audit.problems, audit.records, tuple(audit.problems), audit.head, key or "", audit.signed, tuple(audit.unproven))
 
 
 def _is_database(path: Path) -> bool:
@@ -124,6 +145,8 @@ def _strays(connection: Connection, audit: Audit) -> None:
     count = connection.execute(select(func.count()).select_from(p).where(outside)).scalar_one()
     if count:
         audit.problem(f"{count} payloads belong to no record")
+    if audit.first is None and connection.execute(select(tables.revisions.c.number).limit(1)).first():
+        audit.problem("the journal is empty, though a system was applied: its records were removed")
 
 
 def _export(path: Path, audit: Audit) -> None:
@@ -145,11 +168,21 @@ def _parsed(path: Path, audit: Audit) -> Iterator[Line]:
 
 
 def _heads(path: Path, audit: Audit) -> list[headfile.Line] | None:
+    """None when it cannot be used."""
     try:
         return list(headfile.lines(path))
+    except FileNotFoundError:
+        return []
     except (OSError, ValueError) as error:
         audit.problem(f"the head file cannot be used: {error}")
         return None
+
+
+def _without_heads(path: Path, audit: Audit) -> None:
+    """A store makes its head file before its first record; only one that never opened whole has none."""
+    if audit.head.seq:
+        why = "without it, records cut off the end are not missed. Was this home restored? Then the next start makes a new one"
+        audit.problem(f"the head file {path.name} is gone: {why}")
 
 
 def _caught_up(path: Path, found: list[headfile.Line], audit: Audit) -> list[headfile.Line]:
