@@ -39,18 +39,8 @@ def _row_sum() -> Column[str]:
 
 
 def _only(name: str, where: str, *columns: str) -> Index:
-    """An index of some rows; a query finds it that says the same in the same words."""
+    """An index of some rows, where most would only cost; a query finds it that says the same in the same words."""
     return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
-
-
-def _where_there(name: str, first: str, *others: str) -> Index:
-    """An index of the rows that have a value in its first column: most have none, and would only cost."""
-    return _only(name, f"{first} IS NOT NULL", first, *others)
-
-
-def _of_refs(name: str, column: str) -> Index:
-    """An index of the bodies that are kept as files: few, and looked for one by one."""
-    return _only(name, IS_REF.format(column), column)
 
 
 journal: Final = Table(
@@ -234,11 +224,11 @@ tasks: Final = Table(
     _only("ix_tasks_next", IN_LINE, "system", "cluster", "agent", "rank", "turn", "number"),
     _only("ix_tasks_later", LATER, "system", "cluster", "agent", "after"),
     Index("ix_tasks_state", "state", "number"),
-    _where_there("ix_tasks_owner", "owner", "state"),
-    _where_there("ix_tasks_parent", "parent"),
+    _only("ix_tasks_owner", "owner IS NOT NULL", "owner", "state"),
+    _only("ix_tasks_parent", "parent IS NOT NULL", "parent"),
     Index("ix_tasks_root", "root"),
     _only("ix_tasks_lane", "lane IS NOT NULL AND ended IS NULL", "lane", "system", "cluster", "agent", "number"),
-    _where_there("ix_tasks_deadline", "deadline", "state"),
+    _only("ix_tasks_deadline", "deadline IS NOT NULL", "deadline", "state"),
     info={"sum": LISTED, REMEMBERED: True},
 )
 
@@ -249,7 +239,7 @@ task_bodies: Final = Table(
     _text("kind", key=True),
     _text("body"),
     _row_sum(),
-    _of_refs("ix_task_bodies_refs", "body"),
+    _only("ix_task_bodies_refs", IS_REF.format("body"), "body"),
     info={"sum": LISTED},
 )
 
@@ -296,7 +286,7 @@ steps: Final = Table(
     _time("at"),
     _whole("fence"),
     _row_sum(),
-    _of_refs("ix_steps_refs", "value"),
+    _only("ix_steps_refs", IS_REF.format("value"), "value"),
     info={"sum": LISTED},
 )
 
@@ -317,7 +307,7 @@ effects: Final = Table(
     _row_sum(),
     Index("ix_effects_outcome", "outcome"),
     Index("ix_effects_task", "task"),
-    _of_refs("ix_effects_refs", "value"),
+    _only("ix_effects_refs", IS_REF.format("value"), "value"),
     info={"sum": LISTED, REMEMBERED: True},
 )
 
@@ -402,6 +392,6 @@ outbox: Final = Table(
     Index("ix_outbox_state", "state", "number"),
     Index("ix_outbox_target", "system", "cluster", "agent", "state", "number", "size"),
     Index("ix_outbox_lane", "system", "cluster", "agent", "lane", "state", "number"),
-    _of_refs("ix_outbox_refs", "body"),
+    _only("ix_outbox_refs", IS_REF.format("body"), "body"),
     info={"sum": LISTED},
 )
