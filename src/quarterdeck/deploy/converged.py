@@ -6,13 +6,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from quarterdeck.deploy.evidence import Proof
+from quarterdeck.deploy.evidence import DEEP, PROOFS, Proof
 from quarterdeck.model.desired import Desired, Link, Workload
 from quarterdeck.model.records import Condition
+from quarterdeck.model.steps import PHASES
 from quarterdeck.model.world import Replica, WorkloadSeen, World
 
 Conditions = Mapping[tuple[str, str], Condition]
 """(kind, target) → the newest Condition."""
+QUARANTINED = "Quarantined"
+"""The reason of a proof that is refuted because every replica it would ask is quarantined."""
 RETRY_PROBE_AFTER = 2.0
 """Seconds before a probe that did not come out true is tried again."""
 
@@ -21,7 +24,8 @@ RETRY_PROBE_AFTER = 2.0
 class Staffing:
     """How far a workload is: wanted (without quarantined), ready at the wanted template, failed, and the first reason for a failure.
 
-    `serving` counts the replicas of earlier templates that were kept because the rollout was stopped.
+    Where all are quarantined, all are wanted: an agent that serves nobody is not whole. `serving` counts the replicas of earlier templates
+    that were kept because the rollout was stopped.
     """
 
     wanted: int
@@ -53,8 +57,19 @@ def current(workload: Workload, replica: Replica) -> bool:
     )
 
 
+def isolated(workload: Workload | None) -> str:
+    """Why no replica of a workload that has some serves: each is quarantined, with its Change; empty when one may serve."""
+    if workload is None or not workload.replicas or workload.replicas > len(workload.quarantined):
+        return ""
+    names = [f"{workload.agent}-{n} quarantined" for n in sorted(workload.quarantined)]
+    causes = [next((text for text in workload.because if text.startswith(f"{name} ")), name) for name in names]
+    return f"no replica serves: {', '.join(causes)}"
+
+
 def staffing(workload: Workload, seen: WorkloadSeen | None) -> Staffing:
     """Count the replicas of a workload."""
+    if reason := isolated(workload):
+        return Staffing(workload.replicas, 0, 0, reason)
     wanted = workload.replicas - len(workload.quarantined)
     replicas = seen.replicas if seen is not None else ()
     ready = {r.slot for r in replicas if r.state == "ready" and current(workload, r)}
@@ -107,7 +122,7 @@ class Comparison:
 
     def _runs(self, workload: Workload) -> bool:
         seen, count = self.world.workload(workload.name), self.staffing[workload.name]
-        if seen is None or count.ready < count.wanted or workload.name not in self.accepted:
+        if seen is None or count.ready < workload.replicas - len(workload.quarantined) or workload.name not in self.accepted:
             return False
         return all(r.state in ("stopped", "quarantined") or current(workload, r) for r in seen.replicas)
 
@@ -123,10 +138,31 @@ def all_hold(desired: Desired, conditions: Conditions, proofs: Iterable[Proof]) 
     return all(holds(conditions, p.kind, target) for p in proofs for target, _ in p.targets(desired))
 
 
+def outdated(desired: Desired, world: World, conditions: Conditions) -> tuple[Condition, ...]:
+    """Those to forget: proofs of what is not wanted any more, and what else tells of something neither wanted nor there.
+
+    A loss is told of as long as it is an incident, whatever became of what it hit.
+    """
+    proven = {p.kind: {target for target, _ in p.targets(desired)} for p in (*PROOFS, *DEEP)}
+    clusters = {n.cluster for n in (*desired.namespaces, *world.namespaces)}
+    agents = {w.name for w in desired.workloads} | {w.name for w in world.workloads}
+    links = {k.name for k in (*desired.links, *world.links)}
+    there = {desired.system, "bus", *PHASES, *clusters, *agents, *links}
+
+    def over(c: Condition) -> bool:
+        if c.kind in proven:
+            return c.target not in proven[c.kind]
+        return c.target not in there and (c.kind.startswith("Step:") or c.status == "true")
+
+    return tuple(c for c in conditions.values() if over(c))
+
+
 def due(proof: Proof, condition: Condition | None, generation: int, now: float) -> str | None:
     """Why a probe must run now, or None. A proof of an older generation does not count for this one."""
     if condition is None:
         return "never tried"
+    if condition.reason == QUARANTINED:  # only a Change ends it
+        return "desired state changed" if condition.generation < generation else None
     age = now - condition.observed
     if condition.status != "true":
         return f"last time: {condition.reason}" if age >= RETRY_PROBE_AFTER else None

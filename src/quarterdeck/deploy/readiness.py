@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from quarterdeck.deploy.converged import Conditions, holds
+from quarterdeck.deploy.converged import QUARANTINED, Conditions, holds
+from quarterdeck.deploy.counted import EFFECTS_COUNTED
 from quarterdeck.deploy.evidence import DEEP, PROOFS, Proof, proof
 from quarterdeck.deploy.held import WITHIN_BUDGET
 from quarterdeck.model.desired import Desired
@@ -17,6 +18,8 @@ from quarterdeck.model.records import Condition
 
 STALE_FACTOR: Final = 10.0
 """Evidence older than its freshness earns half; older than ten times that, nothing."""
+NOTHING: Final = "nothing to prove in this system"
+"""Of a rule that has no target, such as links where there are none: it earns nothing, for nothing was executed, and is no advice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +35,20 @@ class Rule:
     command: str = ""
     broken_by: Mapping[str, str] = field(default_factory=dict)
 
+    def wanted(self, desired: Desired) -> tuple[tuple[str, str], ...]:
+        """(kind, target) of its proofs in a system; none where there is nothing to prove, which earns nothing: nothing was executed."""
+        return tuple((kind, target) for kind in self.kinds for target in _targets(kind, desired))
+
     def broken(self, conditions: Conditions) -> Condition | None:
         """The first false Condition that breaks it."""
         return next((c for c in conditions.values() if c.kind in self.broken_by and c.status == "false"), None)
 
     def mended_by(self, conditions: Conditions) -> str:
         """How to earn its points now."""
-        broken = self.broken(conditions)
-        return self.command if broken is None else self.broken_by[broken.kind]
+        if broken := self.broken(conditions):
+            return self.broken_by[broken.kind]
+        kept = next((c.target for c in conditions.values() if c.kind in self.kinds and c.reason == QUARANTINED), None)
+        return self.command if kept is None else f"end the quarantine in {kept}: qd release"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +80,13 @@ RULES: Final = (
     Rule("logs, metrics and journal readable", 4, ("LogsArriving", "MetricsReadable", "JournalReadable"), "qd validate"),
     Rule("recovered from a crash", 4, ("RecoveredFromCrash",), "kill -9 a pid of: qd get replicas"),
     Rule("deep validation", 4, ("JournalDeep", "CodeIntact"), "qd validate --deep"),
-    Rule("work done once, effects counted", 8, ()),
+    Rule(
+        "work done once, effects counted",
+        8,
+        (EFFECTS_COUNTED,),
+        "a task that calls ctx.effect: qd task submit",
+        {EFFECTS_COUNTED: "qd task resolve"},
+    ),
     Rule("alerts reach a person", 8, ()),
     Rule("recovery drill passed", 10, ()),
     Rule("backup restored and verified", 10, ()),
@@ -85,20 +100,24 @@ RULES: Final = (
 def readiness(desired: Desired, conditions: Conditions, now: float) -> Readiness:
     """Score the executed evidence of one system."""
     points = tuple(_point(rule, desired, conditions, now) for rule in RULES)
-    lacking = [(p.possible - p.earned, r.mended_by(conditions)) for p, r in zip(points, RULES, strict=True) if p.earned < p.possible]
+    lacking = [
+        (point.possible - point.earned, rule.mended_by(conditions))
+        for point, rule in zip(points, RULES, strict=True)
+        if point.earned < point.possible and rule.wanted(desired)
+    ]
     cheapest = sorted(lacking, key=lambda pair: (not pair[1].startswith("qd"), -pair[0]))
     return Readiness(sum(p.earned for p in points), points, tuple(f"{command}, +{gain}" for gain, command in cheapest if command))
 
 
 def _point(rule: Rule, desired: Desired, conditions: Conditions, now: float) -> Point:
-    wanted = [(kind, target) for kind in rule.kinds for target in _targets(kind, desired)]
+    wanted = rule.wanted(desired)
     found = [conditions[key] for key in wanted if key in conditions]
-    if not rule.kinds:
-        return Point(rule.name, 0, rule.possible, "not in this version", None)
+    if not wanted:
+        return Point(rule.name, 0, rule.possible, NOTHING if rule.kinds else "not in this version", None)
     broken = rule.broken(conditions)
     if broken is not None:
         return Point(rule.name, 0, rule.possible, f"{broken.kind} {broken.target}: {broken.evidence}", now - broken.since)
-    if not wanted or len(found) < len(wanted) or not all(holds(conditions, k, t) for k, t in wanted):
+    if len(found) < len(wanted) or not all(holds(conditions, k, t) for k, t in wanted):
         held = sum(holds(conditions, k, t) for k, t in wanted)
         return Point(rule.name, 0, rule.possible, f"{held} of {len(wanted)} proofs hold", None)
     age = now - min(c.observed for c in found)
@@ -110,7 +129,7 @@ def _point(rule: Rule, desired: Desired, conditions: Conditions, now: float) -> 
 
 
 def _targets(kind: str, desired: Desired) -> tuple[str, ...]:
-    if kind == "RecoveredFromCrash":
+    if kind in ("RecoveredFromCrash", EFFECTS_COUNTED):
         return (desired.system,)
     return tuple(target for target, _ in proof(kind).targets(desired))
 

@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from quarterdeck.clock import Clock
+from quarterdeck.deploy.converged import QUARANTINED, isolated, outdated
+from quarterdeck.deploy.counted import EFFECTS_COUNTED, counted
 from quarterdeck.deploy.held import held_back
 from quarterdeck.deploy.phases import phases
 from quarterdeck.deploy.plan import plan
@@ -24,8 +26,9 @@ from quarterdeck.model.records import PLATFORM, Condition, Entry, Outcome, Statu
 from quarterdeck.model.steps import Plan, Probe, Step
 from quarterdeck.model.world import Happening, World
 from quarterdeck.store import conditions as condition_rows
-from quarterdeck.store import journal, trips
+from quarterdeck.store import journal, overview, trips
 from quarterdeck.store.store import Store
+from quarterdeck.store.writing import Writing
 
 Prober = Callable[[Desired, Probe], Awaitable[str]]
 """Proves something; returns evidence, raises QuarterdeckError when it does not hold."""
@@ -39,6 +42,8 @@ RETRY_AFTER = 1.0
 """Seconds before the next look when a step did not come out done; an event of the engine comes first."""
 APART = 0.03
 """Seconds from one look to the next that an event asks for, more where looks take long; healing is the engine's and does not wait."""
+COUNT_EVERY = 5.0
+"""Seconds from one look at what tasks did to the next: it takes milliseconds, and looks may follow one another within hundredths."""
 MOST_UNTOLD = 10_000
 """Happenings kept in memory while the store cannot write: as many as the node keeps."""
 
@@ -91,6 +96,7 @@ class Reconciler:
     _steps: int = 0
     _met: set[str] = field(default_factory=set)
     _begun: dict[tuple[str, int], float] = field(default_factory=dict)
+    _counted: dict[str, float] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Until cancelled: follow the engine's events, write them down, and tick whoever is concerned."""
@@ -168,6 +174,7 @@ class Reconciler:
             return None
         if await self._begins_anew(look):
             return await self.tick(name)
+        await self._tidy(look)
         await self._time_phases(look)
         results = [await self._perform_timed(look, step) for step in look.plan.steps]
         if look.world.reachable:
@@ -210,6 +217,31 @@ class Reconciler:
         await self.store.write(lambda tx: condition_rows.forget(tx, system))
         return True
 
+    async def _tidy(self, look: Look) -> None:
+        """Forget the Conditions of what is gone, and note what work was done once. While the store cannot write, later."""
+        system, conditions = look.desired.system, look.conditions
+        if not look.world.reachable or not self.store.writable:
+            return
+        done = self._done_once(system, conditions.get((EFFECTS_COUNTED, system)))
+        gone = outdated(look.desired, look.world, conditions)
+
+        def work(tx: Writing) -> None:
+            for one in gone:
+                condition_rows.drop(tx, system, one.kind, one.target)
+            if done:
+                condition_rows.put(tx, system, done)
+
+        if gone or done:
+            await self.store.write(work)
+
+    def _done_once(self, system: str, known: Condition | None) -> Condition | None:
+        now = self.clock.now()
+        if now - self._counted.get(system, 0.0) < COUNT_EVERY:
+            return None
+        self._counted[system] = now
+        with self.store.read() as conn:
+            return counted(system, overview.settled(conn, system), known, now)
+
     async def _time_phases(self, look: Look) -> None:
         """Note once a revision when each phase was done; its seconds are the time since the one before it was."""
         revision, now = look.desired.revision, self.clock.now()
@@ -233,20 +265,27 @@ class Reconciler:
 
     async def prove(self, desired: Desired, probe: Probe) -> Condition:
         """Run one probe now and keep its result, whatever the plan thinks."""
+        if why := isolated(desired.workload(probe.target)):
+            found = self._condition(desired, probe.kind, probe, Finding("false", QUARANTINED, why, why))
+        else:
+            found = await self._tried(desired, probe)
+        await self._keep(desired.system, found)
+        return found
+
+    async def _tried(self, desired: Desired, probe: Probe) -> Condition:
         run = self.probers.get(probe.kind, self.engine.probe)
         try:
             async with asyncio.timeout(STEP_DEADLINE):
                 evidence = await run(desired, probe)
-            found = self._condition(desired, probe.kind, probe, Finding("true", "Proven", evidence, evidence))
+            found = Finding("true", "Proven", evidence, evidence)
         except TimeoutError:
             text = f"no answer within {STEP_DEADLINE:g} s"
-            found = self._condition(desired, probe.kind, probe, Finding("unknown", "Timeout", text, text))
+            found = Finding("unknown", "Timeout", text, text)
         except QuarterdeckError as error:
             status: Status = "unknown" if error.retry else "false"
             reason = "Unknown" if error.retry else "Refuted"
-            found = self._condition(desired, probe.kind, probe, Finding(status, reason, error.message, error.message))
-        await self._keep(desired.system, found)
-        return found
+            found = Finding(status, reason, error.message, error.message)
+        return self._condition(desired, probe.kind, probe, found)
 
     async def _perform(self, desired: Desired, step: Step) -> bool:
         """Do one step; True when it came out done."""

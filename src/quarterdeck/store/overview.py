@@ -24,6 +24,8 @@ class Scope:
 
 
 EVERYBODY: Final = Scope()
+_NEWEST: Final = 100
+"""Tasks that are looked at for whether their effects were counted."""
 _KEYED: Final = union_all(
     *(
         select(t.c.key).where(t.c.system == bindparam("system"), t.c.key.in_(bindparam("keys", expanding=True)))
@@ -49,6 +51,20 @@ class Lane:
     oldest: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Of a system's tasks among the newest that are done: those with effects that are done, how many of them were tried more than once.
+
+    `at` (epoch seconds) is when the newest of them ended; `unknown` counts effects of all tasks of which nobody knows.
+    """
+
+    tasks: int
+    again: int
+    effects: int
+    at: float | None
+    unknown: int
+
+
 def counts(connection: Connection, scope: Scope) -> dict[str, int]:
     """Tasks by state, those that nobody delegated and those that somebody did."""
     t = tables.tasks
@@ -68,6 +84,18 @@ def unknown_effects(connection: Connection, scope: Scope) -> int:
     e, t = tables.effects, tables.tasks
     query = select(func.count()).select_from(e.join(t, e.c.task == t.c.id)).where(e.c.outcome == "unknown", *meant(scope))
     return int(connection.execute(query).scalar() or 0)
+
+
+def settled(connection: Connection, system: str) -> Settled:
+    """What work was done once: as many rows are looked at as `_NEWEST` says, and as there are unknown effects."""
+    e, t = tables.effects, tables.tasks
+    columns = (t.c.id, t.c.system, t.c.attempts, t.c.ended)
+    newest = select(*columns).where(t.c.state == "done").order_by(t.c.number.desc()).limit(_NEWEST).subquery()
+    done, again = newest.c.id.distinct(), case((newest.c.attempts > 1, newest.c.id)).distinct()
+    query = select(func.count(done), func.count(again), func.count(), func.max(newest.c.ended))
+    query = query.select_from(newest.join(e, e.c.task == newest.c.id)).where(e.c.outcome == "done", newest.c.system == system)
+    tasks, tried_again, effects, at = connection.execute(query).one()
+    return Settled(int(tasks), int(tried_again), int(effects), at, unknown_effects(connection, Scope(system)))
 
 
 def in_work(connection: Connection) -> dict[tuple[str, str, str], int]:

@@ -55,15 +55,30 @@ class Scene:
     conditions: dict
     now: float = NOW
 
+    def quarantine(self, name: str, *slots: int) -> None:
+        """By a person, as asked for and as the engine has carried it out."""
+
+        def wanted(w: Workload) -> Workload:
+            why = tuple(f'{w.agent}-{n} quarantined (human change 7, "odd")' for n in slots)
+            return replace(w, quarantined=frozenset(slots), because=why) if w.name == name else w
+
+        self.desired = replace(self.desired, workloads=tuple(wanted(w) for w in self.desired.workloads))
+        found = (replace(w, quarantined=frozenset(slots)) if w.name == name else w for w in self.world.workloads)
+        self.world = replace(self.world, workloads=tuple(found))
+        for n in slots:
+            self.replica(f"{name}-{n}", state="quarantined")
+
     def look(self) -> Look:
         return Look(
             self.desired, self.world, plan(self.desired, self.world, self.conditions, self.now), self.conditions, self.desired.generation
         )
 
-    def condition(self, kind: str, target: str = "s", *, status: str = "true", message: str = "seen", age: float = 0.0) -> None:
+    def condition(
+        self, kind: str, target: str = "s", *, status: str = "true", reason: str = "Tried", message: str = "seen", age: float = 0.0
+    ) -> None:
         at = self.now - age
         phase = next((p.phase for p in (*PROOFS, *DEEP) if p.kind == kind), "")
-        self.conditions[kind, target] = Condition(kind, target, status, "Tried", message, at, at, f"{kind} held", 1, phase)
+        self.conditions[kind, target] = Condition(kind, target, status, reason, message, at, at, f"{kind} held", 1, phase)
 
     def bus(self, **changes) -> None:
         self.world = replace(self.world, bus=replace(self.world.bus, **changes))

@@ -18,7 +18,7 @@ def point(scene, name):
 
 def test_the_rules_sum_to_a_hundred_and_name_proofs_that_exist():
     assert sum(r.possible for r in RULES) == 100
-    known = {p.kind for p in (*PROOFS, *DEEP)} | {"RecoveredFromCrash"}
+    known = {p.kind for p in (*PROOFS, *DEEP)} | {"RecoveredFromCrash", "EffectsCounted"}
     assert {kind for r in RULES for kind in r.kinds} == known
 
 
@@ -38,7 +38,11 @@ def test_what_this_version_cannot_prove_scores_zero_and_says_so(scene):
 
 
 def test_the_next_proofs_name_only_commands_of_this_version_cheapest_first(scene):
-    assert score(scene).next == ("qd validate --deep, +4", "kill -9 a pid of: qd get replicas, +4")
+    assert score(scene).next == (
+        "qd validate --deep, +4",
+        "a task that calls ctx.effect: qd task submit, +8",
+        "kill -9 a pid of: qd get replicas, +4",
+    )
     scene.conditions.clear()
     assert score(scene).next[0] == "qd validate, +7"
 
@@ -64,9 +68,28 @@ def test_a_point_links_its_evidence_and_the_age_of_the_oldest(scene):
     assert found.age_seconds == 40
 
 
-def test_a_rule_without_targets_earns_nothing(scene):
+def test_a_rule_without_targets_earns_nothing_and_is_no_advice(scene):
     scene.desired = replace(scene.desired, links=(), namespaces=scene.desired.namespaces[:1], workloads=scene.desired.workloads[:1])
-    assert point(scene, "links carry messages").earned == 0
+    for name in ("links carry messages", "clusters isolated"):
+        found = point(scene, name)
+        assert (found.earned, found.evidence, found.age_seconds) == (0, "nothing to prove in this system", None)
+    assert not any(step.startswith("qd validate,") for step in score(scene).next)
+    scene.conditions.clear()
+    assert [step for step in score(scene).next if step.startswith("qd validate,")] == [f"qd validate, +{n}" for n in (7, 6, 6, 4)]
+
+
+def test_a_quarantine_that_leaves_nobody_to_answer_is_advised_to_be_ended(scene):
+    scene.condition("AgentAnswers", "b/writer", status="false", reason="Quarantined")
+    assert score(scene).next[0] == "qd validate --deep, +4"
+    assert "end the quarantine in b/writer: qd release, +7" in score(scene).next
+
+
+def test_work_done_with_effects_counts_and_an_effect_that_may_be_lost_takes_it_away(scene):
+    scene.condition("EffectsCounted", age=60)
+    assert (point(scene, "work done once, effects counted").earned, score(scene).score) == (8, 42)
+    scene.condition("EffectsCounted", status="false")
+    assert (point(scene, "work done once, effects counted").earned, score(scene).score) == (0, 34)
+    assert score(scene).next[0] == "qd task resolve, +8"
 
 
 def test_a_healed_crash_counts_for_a_week(scene):

@@ -7,12 +7,16 @@ from quarterdeck.model.world import Happening
 from quarterdeck.store import conditions, journal, meta
 
 
-def exited(at, **detail):
-    return Happening("s", "replica.exited", "a/reader-0", at, {"cause": "killed by SIGKILL", **detail})
+def exited(at, incarnation=1, **detail):
+    return Happening("s", "replica.exited", "a/reader-0", at, {"cause": "killed by SIGKILL", "incarnation": incarnation, **detail})
 
 
-def ready(at, target="a/reader-0"):
-    return Happening("s", "replica.ready", target, at, {})
+def ready(at, incarnation=1, target="a/reader-0"):
+    return Happening("s", "replica.ready", target, at, {"incarnation": incarnation})
+
+
+def failed(at):
+    return Happening("s", "replica.failed", "a/reader-0", at, {"reason": "exit code 9"})
 
 
 def kept(store):
@@ -35,9 +39,9 @@ def test_happenings_are_journalled_in_order_in_the_name_of_the_node(store):
 
 def test_a_crash_that_is_answered_again_is_proof_with_its_time(store):
     witness = EventWitness(store)
-    asyncio.run(witness([exited(10.0)]))
+    asyncio.run(witness([ready(9.0), exited(10.0)]))
     assert "RecoveredFromCrash" not in kept(store)
-    asyncio.run(witness([ready(10.014)]))
+    asyncio.run(witness([ready(10.014, 2)]))
     found = kept(store)["RecoveredFromCrash"]
     assert found.evidence == "a/reader-0 killed by SIGKILL → answering again in 14 ms"
     assert (found.status, found.observed) == ("true", 10.014)
@@ -45,8 +49,27 @@ def test_a_crash_that_is_answered_again_is_proof_with_its_time(store):
 
 def test_an_end_that_was_asked_for_and_a_sibling_that_starts_prove_nothing(store):
     witness = EventWitness(store)
-    asyncio.run(witness([exited(10.0, asked=True), ready(10.1)]))
-    asyncio.run(witness([exited(11.0), ready(11.1, "a/reader-1")]))
+    asyncio.run(witness([ready(9.0), exited(10.0, asked=True), ready(10.1, 2)]))
+    asyncio.run(witness([exited(11.0, 2), ready(11.1, target="a/reader-1")]))
+    assert "RecoveredFromCrash" not in kept(store)
+
+
+def test_a_replica_that_never_was_ready_did_not_crash_and_its_mended_code_heals_nothing(store):
+    witness = EventWitness(store)
+    asyncio.run(witness([exited(10.0, 1, cause="exit code 9"), exited(11.0, 2, cause="exit code 9"), ready(12.0, 3)]))
+    assert "RecoveredFromCrash" not in kept(store)
+
+
+def test_a_crash_counts_though_the_control_plane_began_anew_since_the_replica_was_ready(store):
+    asyncio.run(EventWitness(store)([ready(9.0)]))
+    asyncio.run(EventWitness(store)([exited(10.0), exited(10.5, 2), ready(11.0, 3)]))
+    assert kept(store)["RecoveredFromCrash"].evidence == "a/reader-0 killed by SIGKILL → answering again in 1000 ms"
+
+
+def test_a_replica_that_was_given_up_or_was_asked_to_end_after_its_crash_did_not_recover(store):
+    witness = EventWitness(store)
+    asyncio.run(witness([ready(9.0), exited(10.0), failed(11.0), ready(300.0, 2)]))
+    asyncio.run(witness([exited(400.0, 2), exited(401.0, 3, asked=True), ready(402.0, 4)]))
     assert "RecoveredFromCrash" not in kept(store)
 
 

@@ -5,7 +5,7 @@ import pytest
 from quarterdeck.errors import Conflict, InvalidTransition, NotFound, Transient
 from quarterdeck.model.records import Actor
 from quarterdeck.model.work import Fenced, Hold, Holder
-from quarterdeck.store import effects
+from quarterdeck.store import effects, overview
 
 ME = Actor("uid:0", "socket")
 TWO = Holder("s", "core", "worker", 1, 1)
@@ -216,3 +216,35 @@ def test_a_cancelled_task_stops_at_an_unknown_effect_for_good(work):
     assert work.effect(hold.task).outcome == "unknown"
     resolve(work, hold.task, "done")
     assert work.states(hold.task) == ["cancelled"]
+
+
+def settled(work, system="s"):
+    return work.read(lambda connection: overview.settled(connection, system))
+
+
+def test_what_was_done_once_is_counted_from_tasks_that_are_done(work, clock):
+    work.done(work.running())
+    assert settled(work) == overview.Settled(0, 0, 0, None, 0)
+    plain, tried = work.running(), work.running()
+    for hold, key in ((plain, "one"), (plain, "two"), (tried, "one")):
+        work.begin(hold, key)
+        work.finish(hold, key=key)
+    assert settled(work).tasks == 0, "not done yet"
+    work.done(plain)
+    work.release(tried)
+    clock.advance(5)
+    (again,) = work.claim(TWO)
+    work.done(again)
+    assert settled(work) == overview.Settled(tasks=2, again=1, effects=3, at=clock.now(), unknown=0)
+    assert settled(work, "elsewhere") == overview.Settled(0, 0, 0, None, 0)
+
+
+def test_an_effect_of_which_nobody_knows_is_counted_until_somebody_says_what_became_of_it(work):
+    hold = work.running()
+    work.begin(hold)
+    work.release(hold)
+    (again,) = work.claim(TWO)
+    assert work.begin(again).word == "unknown"
+    assert settled(work).unknown == 1
+    resolve(work, hold.task, "done")
+    assert settled(work).unknown == 0

@@ -131,7 +131,8 @@ async def _agent_answers(bench: Bench, name: str) -> str:
 
 async def _link_carries(bench: Bench, path: str) -> str:
     source, target = path.split("->")
-    to = next(w.agent for w in bench.desired.workloads if w.cluster == target)
+    serving = (w.agent for w in bench.desired.workloads if w.cluster == target and w.replicas > len(w.quarantined))
+    to = next(serving)  # evidence.py asks for no link to a cluster where nobody serves
     probe: dict[str, object] = {"kind": "link", "cluster": target, "agent": to}
     replica, found = await _from_a_replica(bench, source, probe)
     return f"{replica} → {found['from']} in {found['ms']:.1f} ms"
