@@ -15,7 +15,7 @@ from quarterdeck.api.roles import needs
 from quarterdeck.api.services import Caller, Given, Services
 from quarterdeck.bus.accounts import STREAM_BYTES
 from quarterdeck.deploy import nouns, status
-from quarterdeck.deploy.fleet import Applied, Planned, Source
+from quarterdeck.deploy.drafts import Applied, Planned, Source
 from quarterdeck.deploy.reconcile import Look
 from quarterdeck.errors import Conflict
 from quarterdeck.model.records import Entry

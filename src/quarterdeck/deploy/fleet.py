@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 
 from sqlalchemy import Connection
 
 from quarterdeck.clock import Clock
 from quarterdeck.deploy import revise
 from quarterdeck.deploy.composer import kept_spec
+from quarterdeck.deploy.drafts import Applied, Compared, Draft, Planned, Source, adopting
 from quarterdeck.deploy.evidence import DEEP, PROOFS
 from quarterdeck.deploy.plan import structural
 from quarterdeck.deploy.reconcile import Look, Reconciler
@@ -26,13 +26,12 @@ from quarterdeck.errors import Conflict, InvalidTransition, NotFound, Transient,
 from quarterdeck.model.desired import Desired
 from quarterdeck.model.home import Home
 from quarterdeck.model.records import PLATFORM, Actor, Change, Condition, Revision
-from quarterdeck.model.steps import Probe, Step
+from quarterdeck.model.steps import Probe
 from quarterdeck.model.world import WorkloadSeen, World
 from quarterdeck.spec.compose import compose
-from quarterdeck.spec.diff import Difference, diff
+from quarterdeck.spec.diff import diff
 from quarterdeck.spec.load import Loaded, load
 from quarterdeck.spec.overrides import kept_by
-from quarterdeck.spec.system import SystemSpec
 from quarterdeck.spec.targets import check_patch
 from quarterdeck.store import changes, code, revisions, systems
 from quarterdeck.store import stops as stop_rows
@@ -43,55 +42,6 @@ Edit = Callable[[list[Change]], list[Change]]
 """The live Changes → those to plan with."""
 ENGINE_WITHIN = 10.0
 """Seconds to wait for an engine that is just starting."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A spec as somebody hands it in. `environ` holds the variables its `env:` references name, of the caller's process."""
-
-    text: str
-    filename: str
-    base: Path
-    environ: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """What applying would do, and the index it was planned at."""
-
-    system: str
-    index: int
-    steps: tuple[Step, ...]
-    warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """A revision that is wanted from now on, and the plan it was adopted with; None when the engine could not be asked."""
-
-    revision: Revision
-    created: bool
-    plan: Planned | None
-    warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """A revision beside the kept one before it (None: there is none), and what differs."""
-
-    revision: Revision
-    before: Revision | None
-    differences: tuple[Difference, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A revision in the making, beside the world that it would change."""
-
-    spec: SystemSpec
-    content: revise.Content
-    world: World
-    warnings: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -344,7 +294,8 @@ class Fleet:
             changes=edit(changes.live(conn, system, now)) if row else [],
             now=now,
         )
-        return Planned(system, desired.index, structural(desired, draft.world), draft.warnings)
+        steps = structural(desired, draft.world)
+        return Planned(system, desired.index, (*adopting(old, draft, steps), *steps), draft.warnings)
 
     async def _adopt(self, draft: Draft, actor: Actor, index: int | None, reason: str) -> Applied:
         """The plan is made in the transaction that adopts: nothing can come between what is told and what is carried out."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 
 from quarterdeck.clock import Clock
 from quarterdeck.deploy.converged import Conditions
-from quarterdeck.deploy.fleet import Fleet, Planned
+from quarterdeck.deploy.drafts import Planned
+from quarterdeck.deploy.fleet import Fleet
 from quarterdeck.deploy.reconcile import Look
 from quarterdeck.model.desired import Desired, Link
 from quarterdeck.model.grant import Grant

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from quarterdeck.deploy.converged import Comparison, Conditions, accepted, all_hold, due
+from quarterdeck.deploy.converged import Comparison, Conditions, accepted, all_hold, due, isolated
 from quarterdeck.deploy.evidence import BUS, CONTROL, MESH, OBSERVED, PROOFS, VALIDATED, Proof
 from quarterdeck.model.desired import Desired, Link, Workload
 from quarterdeck.model.steps import (
@@ -39,7 +39,8 @@ def plan(desired: Desired, world: World, conditions: Conditions, now: float) -> 
     if not world.reachable:
         return Plan((), f"waiting for the engine: {world.reason}", IMPATIENT, ready=False)
     found = Comparison(desired, world)
-    steps = (*_removals(found), *_creations(found, conditions, now))
+    busy = frozenset(seen.name.split("/")[0] for seen in world.workloads)
+    steps = (*_removals(found), *_emptied(found, busy=busy), *_creations(found, conditions, now))
     ready = not steps and _all_there(found, conditions)
     return Plan(steps, _sentence(found, steps), RESYNC if ready else IMPATIENT, ready)
 
@@ -50,7 +51,15 @@ def structural(desired: Desired, world: World) -> tuple[Step, ...]:
     bus = () if world.bus.ready else (EnsureBus("the bus is not running"),)
     accounts = _accounts(found, frozenset(n.cluster for n in desired.namespaces))
     workloads = (_workload(w, world.workload(w.name)) for w in desired.workloads if w.name not in found.accepted)
-    return (*_removals(found), *_rooms(found), *bus, *accounts, *_links(found, found.closed), *workloads)
+    return (
+        *_removals(found),
+        *_emptied(found, busy=frozenset()),
+        *_rooms(found),
+        *bus,
+        *accounts,
+        *_links(found, found.closed),
+        *workloads,
+    )
 
 
 def _creations(found: Comparison, conditions: Conditions, now: float) -> Iterator[Step]:
@@ -81,10 +90,12 @@ def _removals(found: Comparison) -> Iterator[Step]:
     for link in world.links:
         if (link.source, link.target) not in open_links:
             yield RemoveLink(link, "no longer in the spec")
-    clusters = {n.cluster for n in desired.namespaces}
-    busy = {seen.name.split("/")[0] for seen in world.workloads}
-    for namespace in world.namespaces:
-        if namespace.cluster not in clusters and namespace.cluster not in busy:
+
+
+def _emptied(found: Comparison, *, busy: frozenset[str]) -> Iterator[Step]:
+    clusters = {n.cluster for n in found.desired.namespaces} | busy
+    for namespace in found.world.namespaces:
+        if namespace.cluster not in clusters:
             yield RemoveNamespace(namespace.cluster, "no longer in the spec")
 
 
@@ -159,7 +170,7 @@ def _less(workload: Workload, seen: WorkloadSeen | None) -> Workload | None:
 
 def _difference(workload: Workload, seen: WorkloadSeen | None) -> str:
     if seen is None:
-        return f"{workload.replicas} replicas"
+        return f"{workload.replicas} replica{'' if workload.replicas == 1 else 's'}"
     parts = []
     if seen.template != workload.template.digest:
         parts.append(f"code or settings {seen.template[:8]} → {workload.template.digest[:8]}")
@@ -210,6 +221,9 @@ def _sentence(found: Comparison, steps: tuple[Step, ...]) -> str:
         text += f", {failed} failed"
     if stopped := sum(w.stopped for w in found.desired.workloads):
         text += f", {stopped} of {len(found.desired.workloads)} roles stopped by order"
+    if idle := [w for w in found.desired.workloads if isolated(w)]:
+        wanted -= sum(w.replicas for w in idle)
+        text += f", nobody serves {', '.join(w.name for w in idle)}: quarantined"
     if ready < wanted - failed:
         text += f", starting {wanted - ready - failed}"
     return text + (f"; {len(steps)} steps to do" if steps else "")

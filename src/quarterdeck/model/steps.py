@@ -51,6 +51,16 @@ class RemoveNamespace:
 
 
 @dataclass(frozen=True, slots=True)
+class AdoptRevision:
+    """Want what another revision says. Shown in plans; whoever applies one has done it."""
+
+    target: str
+    reason: str
+    action: Action = "change"
+    phase: Phase = "control_plane_deployment"
+
+
+@dataclass(frozen=True, slots=True)
 class EnsureBus:
     """Start the bus, prove that every ack is synced, compare its streams with the inventory."""
 

@@ -20,6 +20,13 @@ def test_the_code_is_looked_at_once_for_plan_and_apply_together(control, tmp_pat
     assert seen.read_text() == "imported "
 
 
+def test_code_that_takes_long_to_import_does_not_hold_the_loop(control, loops):
+    loops.limit = 1.0
+    (control.folder / "agents.py").write_text(f"import time\n\ntime.sleep(1.2)\n{CODE}")
+    assert control.post("/v1/plan", control.body).status == 200
+    assert loops.held == []
+
+
 def test_a_plan_changes_nothing(control):
     control.up()
     before = control.journalled()
@@ -34,6 +41,36 @@ def test_the_same_content_again_has_nothing_to_do(control):
     control.up()
     again = control.post("/v1/apply", control.body).json
     assert (again["created"], again["plan"]["steps"], again["plan"]["summary"]) == (False, [], NOTHING)
+
+
+def steps(planned):
+    return [(s["action"], s["target"], s["reason"]) for s in planned["steps"]]
+
+
+def test_a_plan_names_what_changes_though_nothing_has_to_be_done_for_it(control):
+    control.up()
+    (control.folder / "notes.md").write_text("of no agent")
+    planned = control.post("/v1/plan", control.body).json
+    assert steps(planned) == [("change", "pair", "revision 1 → 2: files that no agent is made of")]
+    control.spec = control.spec.replace("spec:", "spec:\n  owner: alice\n  admission: {rate: 5}")
+    planned = control.post("/v1/plan", control.body).json
+    told = "revision 1 → 2: spec.owner, spec.admission.rate"
+    assert steps(planned) == [("change", "pair", told)]
+    assert planned["summary"] == {**NOTHING, "change": 1}
+    control.spec = control.spec.replace("replicas: 2", "replicas: 3")
+    planned = control.post("/v1/plan", control.body).json
+    assert [s[:2] for s in steps(planned)] == [("change", "pair"), ("change", "one/reader")]
+    assert control.post("/v1/apply", control.body).json["plan"] == planned
+    control.converge()
+    assert control.post("/v1/plan", control.body).json["steps"] == []
+
+
+def test_a_plan_tells_that_the_room_of_a_cluster_goes_with_its_agents(control):
+    control.spec += "    two: {agents: {more: {run: 'agents:reader'}}}\n"
+    control.up()
+    control.spec = control.spec[: control.spec.index("    two:")]
+    planned = control.post("/v1/plan", control.body).json
+    assert {s[:2] for s in steps(planned)} == {("remove", "two/more"), ("remove", "two")}
 
 
 def test_an_apply_at_an_old_index_is_refused_and_adopts_nothing(control):
