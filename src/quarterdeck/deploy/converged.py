@@ -34,6 +34,11 @@ class Staffing:
     reason: str
     serving: int = 0
 
+    @property
+    def answering(self) -> int:
+        """Replicas that work is done by, whatever their template."""
+        return self.ready + self.serving
+
 
 def accepted(workload: Workload, seen: WorkloadSeen | None) -> bool:
     """Whether the engine holds exactly this workload (it may still be rolling it out)."""

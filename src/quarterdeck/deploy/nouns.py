@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from quarterdeck.clock import iso
-from quarterdeck.deploy.converged import staffing
+from quarterdeck.deploy.converged import Staffing, staffing
 from quarterdeck.deploy.reconcile import Look
 from quarterdeck.deploy.traffic import NO_TRAFFIC, traffic
 from quarterdeck.model.desired import Workload
@@ -24,7 +24,7 @@ def clusters(look: Look, url: str) -> list[Json]:
     for namespace in desired.namespaces:
         mine = [w for w in desired.workloads if w.cluster == namespace.cluster]
         counts = [staffing(w, look.world.workload(w.name)) for w in mine]
-        ready, wanted = sum(c.ready for c in counts), sum(c.wanted for c in counts)
+        ready, wanted = sum(c.answering for c in counts), sum(c.wanted for c in counts)
         quota = namespace.quota
         items.append(
             {
@@ -37,12 +37,18 @@ def clusters(look: Look, url: str) -> list[Json]:
                 "endpoints": [f"{url}/v1/ask#{w.name}" for w in mine],
                 "links": [k.name for k in desired.links if namespace.cluster in (k.source, k.target)],
                 "autoscaling": [{"agent": w.name, "min": w.bounds[0], "max": w.bounds[1]} for w in mine],
-                "health": "healthy" if ready >= wanted else "down" if ready == 0 else "degraded",
+                "health": _health(counts),
                 "capacity": {"ready": ready, "desired": wanted, "max": quota.replicas},
                 "share": round(sum(w.replicas for w in mine) / total, 3),
             }
         )
     return items
+
+
+def _health(counts: list[Staffing]) -> str:
+    if all(c.ready >= c.wanted for c in counts):
+        return "healthy"
+    return "degraded" if any(c.answering for c in counts) else "down"
 
 
 def agents(look: Look) -> list[Json]:

@@ -68,8 +68,8 @@ def failure(desired: Desired, world: World, conditions: Conditions) -> Failure |
         return None
     check = next(c for c in all_checks if c.phase == broken.name and c.state == "failed")
     completed = tuple(v.name for v in views if v.status == "done")
-    others = sum(count.ready for name, count in found.staffing.items() if name != check.target)
-    details = f"{others} replicas of other agents are running."
+    others = sum(count.answering for name, count in found.staffing.items() if name != check.target)
+    details = f"{_count(others, 'replica')} of other agents {'is' if others == 1 else 'are'} running."
     resume = f"resumes at phase {PHASES.index(broken.name) + 1}"
     return Failure(broken.name, check.step, check.target, check.cause, details, completed, resume)
 
@@ -172,7 +172,7 @@ def _message(name: Phase, found: Comparison, conditions: Conditions) -> str:
             return _evidence(conditions, "BusSynced", desired.system)
         case "service_mesh_configuration":
             closed = sum(holds(conditions, "PathClosed", t) for t, _ in MESH[1].targets(desired))
-            return f"{_count(len(desired.links), 'link')} open, {closed} forbidden paths refused"
+            return f"{_count(len(desired.links), 'link')} open, {_count(closed, 'forbidden path')} refused"
         case "agent_cluster_deployment":
             counts = found.staffing.values()
             return f"{sum(c.ready for c in counts)} of {sum(c.wanted for c in counts)} replicas answering"

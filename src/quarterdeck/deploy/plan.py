@@ -217,7 +217,9 @@ def _sentence(found: Comparison, steps: tuple[Step, ...]) -> str:
     counts = found.staffing.values()
     ready, wanted, failed = sum(c.ready for c in counts), sum(c.wanted for c in counts), sum(c.failed for c in counts)
     text = f"agents: {ready} of {wanted} ready"
-    if failed:
+    if serving := sum(c.serving for c in counts):
+        text += f", rollout stopped, {serving} of the earlier revision serve"
+    elif failed:
         text += f", {failed} failed"
     if stopped := sum(w.stopped for w in found.desired.workloads):
         text += f", {stopped} of {len(found.desired.workloads)} roles stopped by order"

@@ -45,7 +45,7 @@ def status(look: Look, now: float, *, engine: str, weakenings: tuple[str, ...], 
         "readiness": {"score": score.score, "points": [asdict(p) for p in score.points], "next": list(score.next)},
         "agents": {"ready": sum(c.ready for c in counts), "desired": sum(c.wanted for c in counts)},
         "capacity": {
-            "ready": sum(c.ready for c in counts),
+            "ready": sum(c.answering for c in counts),
             "desired": sum(c.wanted for c in counts),
             "max": sum(n.quota.replicas for n in desired.namespaces),
         },

@@ -68,8 +68,12 @@ def test_a_broken_revision_stops_its_rollout_and_the_old_one_keeps_serving(deplo
     assert load.errors == []
     assert set(versions(fleet).values()) == {"two"}
     assert pids(fleet) == before
-    failure = fleet.status()["failure"]
+    status = fleet.status()
+    failure = status["failure"]
     assert (failure["phase"], failure["target"]) == ("agent_cluster_deployment", "core/worker")
+    assert (status["agents"]["ready"], status["capacity"]["ready"]) == (2, 4), "as it is wanted, and whatever works"
+    assert "rollout stopped, 2 of the earlier revision serve" in status["sentence"]
+    assert {c["name"]: c["health"] for c in fleet.items("clusters")} == {"edge": "healthy", "core": "degraded"}
 
     (fleet.folder / "worker.py").write_text(good)
     mended = fleet.up()

@@ -26,7 +26,7 @@ def test_a_converged_system_has_seven_done_phases_in_their_order(scene):
 def test_the_messages_count_what_is_there(scene):
     messages = [v.message for v in phases(scene.desired, scene.world, scene.conditions)]
     assert messages[0] == "2 namespaces, 3 of 8 replicas, 2.0 GiB reserved"
-    assert messages[3] == "1 link open, 1 forbidden paths refused"
+    assert messages[3] == "1 link open, 1 forbidden path refused"
     assert messages[4] == "3 of 3 replicas answering"
     assert messages[6] == "5 of 5 probes"
 
@@ -55,7 +55,7 @@ def test_a_failed_replica_fails_the_fifth_phase_with_its_cause_and_what_is_compl
     assert (found.phase, found.step, found.target) == ("agent_cluster_deployment", "ApplyWorkload", "a/reader")
     assert found.cause == "0 of 2 answering: ImportError: No module named 'pandas' (agents.py:4)"
     assert found.completed == PHASES[:4]
-    assert found.details == "1 replicas of other agents are running."
+    assert found.details == "1 replica of other agents is running."
     assert found.resume == "resumes at phase 5"
 
 
