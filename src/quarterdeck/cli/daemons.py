@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from quarterdeck.errors import Conflict
 from quarterdeck.model.home import Home
+from quarterdeck.store import lock
 
 _LIGHT: Final = frozenset({"serve", "node"})
 
@@ -35,10 +38,15 @@ def serve(arguments: Sequence[str]) -> int:
     parser.add_argument("--home", type=Path)
     parser.add_argument("--port", type=int)
     given = parser.parse_args(arguments)
-    environ = {**os.environ, "QUARTERDECK_HOME": str(given.home)} if given.home else os.environ
+    home = Home.from_environment({**os.environ, "QUARTERDECK_HOME": str(given.home)} if given.home else os.environ)
+    try:
+        lock.look(home.store_lock)  # a second one is told at once, not after all that is imported
+    except Conflict as error:
+        sys.stderr.write(error.told)
+        return error.exit_code
     from quarterdeck.app import serve as control_plane  # noqa: PLC0415 the whole server
 
-    return control_plane(Home.from_environment(environ), given.port)
+    return control_plane(home, given.port)
 
 
 def node(arguments: Sequence[str]) -> int:

@@ -76,7 +76,7 @@ class ControlProofs:
 
     async def _second_writer_refused(self, desired: Desired, probe: Probe) -> str:
         try:
-            second = await asyncio.to_thread(lock.take, self.home.root / "store.lock", self.clock)
+            second = await asyncio.to_thread(lock.take, self.home.store_lock, self.clock)
         except Conflict as error:
             return error.message
         second.release()

@@ -36,6 +36,11 @@ class Home:
         return self.root / "quarterdeck.db"
 
     @property
+    def store_lock(self) -> Path:
+        """Held by the one control plane of the home."""
+        return self.root / "store.lock"
+
+    @property
     def keys(self) -> Path:
         """Seeds of operator, accounts and the journal's signer; never in the store, never in a table."""
         return self.root / "keys"

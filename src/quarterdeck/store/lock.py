@@ -27,9 +27,23 @@ class FileLock:
         os.close(self.descriptor)
 
 
+def look(path: Path) -> None:
+    """Raise what `take` would; for who has much to do before he takes it."""
+    with suppress(FileNotFoundError):
+        os.close(_locked(path, os.O_RDWR | os.O_CLOEXEC))
+
+
 def take(path: Path, clock: Clock) -> FileLock:
     """Take the lock at once or raise Conflict that names the holder's pid and since when it holds."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = _locked(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+    text = json.dumps({"pid": os.getpid(), "since": iso(clock.now())}).ljust(_WIDTH).encode()
+    with suppress(OSError):  # a full disk: the lock is what matters, the name in it is a courtesy
+        os.pwrite(descriptor, text, 0)
+    return FileLock(descriptor)
+
+
+def _locked(path: Path, flags: int) -> int:
+    descriptor = os.open(path, flags, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -37,10 +51,7 @@ def take(path: Path, clock: Clock) -> FileLock:
         os.close(descriptor)
         msg = f"another control plane holds this home: {_name(holder)}"
         raise Conflict(msg, hint="stop it with qd down, or use another QUARTERDECK_HOME", where=str(path.parent)) from error
-    text = json.dumps({"pid": os.getpid(), "since": iso(clock.now())}).ljust(_WIDTH).encode()
-    with suppress(OSError):  # a full disk: the lock is what matters, the name in it is a courtesy
-        os.pwrite(descriptor, text, 0)
-    return FileLock(descriptor)
+    return descriptor
 
 
 def _name(text: bytes) -> str:

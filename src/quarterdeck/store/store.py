@@ -78,7 +78,7 @@ class Store:
         `on_fatal` is called once, in the writer's thread, when a commit has failed: end the process.
         """
         home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        held = lock.take(home.root / "store.lock", clock)
+        held = lock.take(home.store_lock, clock)
         store = cls(home, clock, held, on_fatal, limits)
         try:
             why = "opened to be read only" if read_only else store._start_writing()
