@@ -85,7 +85,7 @@ class Connection:
         self.watchers: list[Callable[[], None]] = []
         self._waiting: dict[str, asyncio.Future[Msg]] = {}
         self._mux = ""
-        self._refused: set[str] = set()
+        self._refusals: dict[str, bool] = {}
         self._users = 0
         self._unused = asyncio.Event()
         self._unused.set()
@@ -241,10 +241,14 @@ class Connection:
 
     async def refuses(self, subject: str) -> bool:
         """Publish an empty message on `subject` and tell whether the server refused it: its error comes before the flush's answer."""
-        self._refused.discard(subject.lower())  # nats-py puts the server's errors into lower case
-        await self.send(subject)
-        await self.flush()
-        return subject.lower() in self._refused
+        asked = subject.lower()  # nats-py puts the server's errors into lower case
+        self._refusals[asked] = False
+        try:
+            await self.send(subject)
+            await self.flush()
+            return self._refusals[asked]
+        finally:
+            self._refusals.pop(asked, None)
 
     async def close(self, within: float = 0.0) -> None:
         """Close for good, once nobody uses it any more or `within` seconds are over. Listeners should be drained before."""
@@ -271,8 +275,11 @@ class Connection:
     def _note(self, error: Exception) -> None:
         refused = _REFUSED.search(str(error))
         if refused:
-            self._refused.add(refused[1].lower())
-            log.warning("the bus refused a message on %s", refused[1])
+            asked = refused[1].lower()
+            if asked in self._refusals:
+                self._refusals[asked] = True
+            else:
+                log.warning("the bus refused a message on %s", refused[1])
         else:
             log.debug("bus connection: %s", error)
 

@@ -240,13 +240,19 @@ def test_a_replica_answers_its_own_cluster_and_across_a_link(bus, system, rooms)
     asyncio.run(scenario())
 
 
-def test_a_user_with_an_empty_list_may_do_nothing(bus, system, rooms):
+def test_a_user_with_an_empty_list_may_do_nothing(bus, system, rooms, caplog):
+    """What a proof finds refused is no warning, what somebody else sends is one."""
+
     async def scenario():
         async with bus.admin() as admin:
             await admin.apply(system, rooms("a"))
             _, nothing = bus.user(system, "a", publish=(), subscribe=("_INBOX.test.>",))
             connection = await bus.enter(nothing)
             assert await connection.refuses("whatever")
+            assert "refused a message" not in caplog.text
+            await connection.send("whatever")
+            await connection.flush()
+            assert "refused a message on whatever" in caplog.text
             await connection.close()
 
     asyncio.run(scenario())
