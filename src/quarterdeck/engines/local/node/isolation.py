@@ -20,17 +20,19 @@ _LOOK_WITHIN: Final = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Isolation:
-    """`uid`: each replica runs as its own user; `landlock`: the kernel's version of it, 0 for none."""
+    """`uid`: each replica runs as its own user; `landlock`: the kernel's version of it, 0 for none; `root`: replicas are root's."""
 
     uid: bool
     landlock: int
+    root: bool = False
 
     @property
     def weakenings(self) -> tuple[str, ...]:
         """What is missing, for people. System call filters are not in this version, so `unsandboxed` always holds."""
         same = () if self.uid or self.landlock else ("same-uid",)
         signals = ("no signal scope",) if not self.uid and 0 < self.landlock < _SIGNAL_SCOPE_SINCE else ()
-        return ("unsandboxed", *same, *signals)
+        root = ("agents run as root",) if self.root else ()
+        return ("unsandboxed", *same, *signals, *root)
 
 
 def package_root() -> Path:
@@ -40,7 +42,9 @@ def package_root() -> Path:
 
 def find(home: Home) -> Isolation:
     """Look at the kernel, and as root try once whether another user could run replicas here."""
-    isolation = Isolation(uid=os.getuid() == 0 and _others_can_run(home), landlock=linux.landlock_abi())
+    as_root = os.getuid() == 0
+    others = as_root and _others_can_run(home)
+    isolation = Isolation(uid=others, landlock=linux.landlock_abi(), root=as_root and not others)
     if isolation.uid:
         for folder in (home.root, home.node):
             folder.chmod(0o711)
