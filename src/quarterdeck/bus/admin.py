@@ -261,7 +261,8 @@ class Admin:
         sender = subjects.Sender(subjects.PLATFORM, door, 0)
         subject = subjects.subject("ask", sender, account_name(system, cluster), to, verb)
         ours = await self._access.connection(PLATFORM)
-        return await probes.ask(ours, subject, payload, headers=headers or {}, within=within, clock=self._clock)
+        told = f"{cluster}/{to} {verb}"
+        return await probes.ask(ours, subject, payload, told, headers=headers or {}, within=within, clock=self._clock)
 
     async def forbidden(self, system: str, source: str, target: str) -> Refusal:
         """Try with full rights inside `source`'s account to reach `target`: there should be no way."""

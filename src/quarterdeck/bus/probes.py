@@ -56,14 +56,16 @@ async def publish_and_ack(ask: streams.Requests, clock: Clock) -> float:
     return (clock.monotonic() - started) * 1000
 
 
-async def ask(connection: Connection, subject: str, payload: bytes, *, headers: Mapping[str, str], within: float, clock: Clock) -> Answer:
-    """One request with a limit in seconds; raises Transient with the reason when nobody answered."""
+async def ask(
+    connection: Connection, subject: str, payload: bytes, told: str = "", *, headers: Mapping[str, str], within: float, clock: Clock
+) -> Answer:
+    """One request with a limit in seconds; raises Transient with the reason when nobody answered, who is `told` so, else the subject."""
     started = clock.monotonic()
     try:
         message = await connection.request(subject, payload, dict(headers), within)
     except Unanswered as error:
         reason = {"no_responders": "nobody listens", "timeout": f"no answer within {within:g} s", "lost": "the bus was lost"}
-        raise Transient(f"{subject}: {reason[error.failure]}") from error
+        raise Transient(f"{told or subject}: {reason[error.failure]}") from error
     return Answer(bytes(message.data), dict(message.headers or {}), (clock.monotonic() - started) * 1000)
 
 

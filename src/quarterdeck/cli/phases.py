@@ -36,7 +36,7 @@ def failure_lines(status: Mapping[str, Any]) -> list[str]:
 def advice(failure: Mapping[str, Any]) -> str:
     """What a person can do next, most likely first."""
     target, resume = clean(failure.get("target") or ""), clean(failure.get("resume") or "")
-    steps = [f"{_remedy(str(failure.get('cause') or ''))}, then qd up" + (f" ({resume})" if resume else "")]
+    steps = [f"{_remedy(str(failure.get('cause') or ''), target)}, then qd up" + (f" ({resume})" if resume else "")]
     if "/" in target and "->" not in target:
         replica = target if re.search(r"-\d+$", target) else f"{target}-0"
         before = " --previous" if failure.get("phase") == "agent_cluster_deployment" else ""
@@ -44,11 +44,12 @@ def advice(failure: Mapping[str, Any]) -> str:
     return " · ".join([*steps, "qd down"])
 
 
-def _remedy(cause: str) -> str:
+def _remedy(cause: str, target: str) -> str:
     missing = re.search(r"No module named '([\w.]+)'", cause)
     if missing:
         return f"add {missing[1].split('.')[0]} to requirements and install it where qd runs"
-    return "mend the cause"
+    kept = re.search(r"no replica serves: (\S+) quarantined", cause)
+    return f"end the quarantine (qd release {target.partition('/')[0]}/{kept[1]})" if kept else "mend the cause"
 
 
 def _kept(numbers: list[int]) -> str:

@@ -34,7 +34,7 @@ def clusters(look: Look, url: str) -> list[Json]:
                     "used": {"replicas": sum(w.replicas for w in mine)},
                     "limit": {"cpu": quota.cpu, "memory": quota.memory, "replicas": quota.replicas},
                 },
-                "endpoints": [f"{url}/v1/ask#{w.name}" for w in mine],
+                "endpoints": [f"{url}/v1/agents/{w.name}/ask" for w in mine],
                 "links": [k.name for k in desired.links if namespace.cluster in (k.source, k.target)],
                 "autoscaling": [{"agent": w.name, "min": w.bounds[0], "max": w.bounds[1]} for w in mine],
                 "health": _health(counts),

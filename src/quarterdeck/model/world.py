@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass, field
 
 from quarterdeck.model.desired import Link, Namespace, Template
@@ -18,6 +19,18 @@ class Exit:
     hang: bool
     at: float
     detail: str = ""
+
+    @property
+    def cause(self) -> str:
+        """One line for people."""
+        if self.hang:
+            return "hung: no beat"
+        if self.oom:
+            return "killed for want of memory"
+        if self.signal is not None:
+            known = {member.value: member.name for member in signal.Signals}
+            return f"killed by {known.get(self.signal, f'signal {self.signal}')}"
+        return "ended, cause unknown" if self.code is None else f"exit code {self.code}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,7 @@ async def through(ctx: Context) -> str:
 WORKER = '''\
 """Keeps what it is sent."""
 
+import os
 from pathlib import Path
 
 from quarterdeck import Agent
@@ -83,6 +84,11 @@ def taken() -> list[int]:
 @agent.on("version")
 def version() -> str:
     return "one"
+
+
+@agent.on("end")
+def end() -> None:
+    os._exit(3)
 '''
 CLERK = '''\
 """Tries what no agent may do, and says what came of it."""

@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -48,6 +49,18 @@ def trying(fleet):
     argv = [str(fleet.program), "--home", str(fleet.home.root), "serve"]
     ended = subprocess.run(argv, env=fleet.environment, capture_output=True, text=True, timeout=20, check=False)
     return time.monotonic() - began, ended
+
+
+def test_an_agent_is_asked_at_its_endpoint_and_who_is_not_answered_is_told_why(deployed):
+    fleet = deployed
+    (core,) = (c for c in fleet.items("clusters") if c["name"] == "core")
+    (endpoint,) = core["endpoints"]
+    path = "/" + endpoint.partition("//")[2].partition("/")[2]
+    assert fleet.client.post(path, {"verb": "version"})["reply"] == "one"
+    refused = fleet.qd("ask", "core/worker", "end")
+    assert refused.code != 0
+    assert re.search(r"core/worker end: .*; core/worker-\d ended meanwhile: exit code 3", refused.err), refused
+    fleet.ready()
 
 
 def test_a_taken_port_is_said_so_and_leaves_nothing_running(make_fleet):

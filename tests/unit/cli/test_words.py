@@ -11,7 +11,7 @@ from quarterdeck import errors
 from quarterdeck.cli.complain import told
 from quarterdeck.cli.daemons import find
 from quarterdeck.cli.phases import advice, failure_lines
-from quarterdeck.cli.render import amount, cell, ended, moment, named, since, size
+from quarterdeck.cli.render import amount, cell, counted, ended, moment, named, since, size
 from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.source import Source, variables
 from quarterdeck.cli.times import duration, instant
@@ -145,6 +145,8 @@ def test_advice():
         "add yaml to requirements and install it where qd runs, then qd up (resumes at phase 5)"
         " · qd logs a/b-0 --previous · qd explain a/b · qd down"
     )
+    kept = {"target": "a/b", "cause": "no replica serves: b-0 quarantined (human change 2)", "resume": ""}
+    assert advice(kept).startswith("end the quarantine (qd release a/b-0), then qd up · ")
     assert advice({"target": "a->b", "cause": "refused", "resume": ""}) == "mend the cause, then qd up · qd down"
     assert "qd logs a/b-3 · qd explain" in advice({"phase": "integration_validation", "target": "a/b-3", "cause": "", "resume": ""})
 
@@ -183,6 +185,11 @@ def test_what_is_kept(completed, words):
 )
 def test_cells(value, words):
     assert cell(value) == words
+
+
+def test_a_number_and_its_noun():
+    assert [counted(n, "replica") for n in (0, 1, 2)] == ["0 replicas", "1 replica", "2 replicas"]
+    assert [counted(n, "child", "children") for n in (1, 3)] == ["1 child", "3 children"]
 
 
 def test_ends_and_ages():

@@ -16,7 +16,7 @@ from quarterdeck.clock import VirtualClock
 from quarterdeck.engines.local.node import lifecycle, rooms
 from quarterdeck.engines.local.node import memory as slots
 from quarterdeck.engines.local.node.events import Events
-from quarterdeck.engines.local.node.exits import cause, understand
+from quarterdeck.engines.local.node.exits import understand
 from quarterdeck.engines.local.node.lines import Lines
 from quarterdeck.engines.local.node.logs import LogFile, Logs
 from quarterdeck.engines.local.node.process import Equipment, Identity, Listener, Process
@@ -189,7 +189,7 @@ def test_garbage_on_a_channel_is_counted_not_raised():
     ],
 )
 def test_causes_of_an_end(status, known, text):
-    assert cause(understand(status, at=0.0, **{"oom": False, "hang": False, "detail": "", **known})) == text
+    assert understand(status, at=0.0, **{"oom": False, "hang": False, "detail": "", **known}).cause == text
 
 
 def test_a_foreign_runtime_folder_is_refused(tmp_path, monkeypatch):

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from quarterdeck.engines.local.node.exits import cause
 from quarterdeck.engines.local.node.forks import Forks, reap
 from quarterdeck.engines.local.node.place import Place
 from quarterdeck.engines.local.node.process import Process
@@ -66,7 +65,7 @@ class Ends:
             signal=ending.signal,
             oom=ending.oom,
             hang=ending.hang,
-            cause=cause(ending),
+            cause=ending.cause,
             detail=ending.detail,
             asked=process.asked_to_end,
             ms=ms,

@@ -17,7 +17,6 @@ from quarterdeck import linux
 from quarterdeck.engines.local.node import memory as slots
 from quarterdeck.engines.local.node.decide import Drain, Finish, Halt, Kill, Order, Pause, Seen, Start, Stop, decide
 from quarterdeck.engines.local.node.ends import Ends
-from quarterdeck.engines.local.node.exits import cause
 from quarterdeck.engines.local.node.forks import Forks, Key
 from quarterdeck.engines.local.node.halts import Halts
 from quarterdeck.engines.local.node.isolation import Uids
@@ -318,7 +317,7 @@ class Fleet(Listener):
         del workload.processes[identity.n, identity.incarnation]
         if not process.asked_to_end:
             workload.restarts[identity.n] += 1
-            reason = process.fatal or process.kill_reason or (cause(process.ending(oom=False)) if process.status is not None else "")
+            reason = process.fatal or process.kill_reason or (process.ending(oom=False).cause if process.status is not None else "")
             self._mourn(workload, process, reason)
         self._look(workload)
         self._ends.follow(process, workload.newest(identity.n), lambda ending: self._explained(workload, process, ending))
@@ -338,7 +337,7 @@ class Fleet(Listener):
         workload.last[n] = ending
         known = workload.memory.get(n)
         if known is not None and not process.asked_to_end and (ending.oom or not known.reason):
-            workload.memory[n] = replace(known, reason=process.fatal or cause(ending))
+            workload.memory[n] = replace(known, reason=process.fatal or ending.cause)
 
     def measured(self, process: Process, before: Beat) -> None:
         """What its newest beat says more than the one before belongs to its cluster, whatever becomes of the process."""

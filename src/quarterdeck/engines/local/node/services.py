@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from quarterdeck import linux
 from quarterdeck.engines.local.node import memory as slots
-from quarterdeck.engines.local.node.exits import cause, understand
+from quarterdeck.engines.local.node.exits import understand
 from quarterdeck.engines.local.node.forks import join
 from quarterdeck.engines.local.node.logs import LogPipe
 from quarterdeck.engines.local.node.memory import Memory
@@ -112,7 +112,7 @@ class Program:
             self._bury(running)
         status = running.process.returncode
         wait_status = -status if status < 0 else status << 8
-        return cause(understand(wait_status, at=self._place.clock.now(), oom=False, hang=False, detail=""))
+        return understand(wait_status, at=self._place.clock.now(), oom=False, hang=False, detail="").cause
 
     async def _port_answers(self, running: Running) -> bool:
         while not running.ended.is_set():
