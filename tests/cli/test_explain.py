@@ -97,7 +97,7 @@ def test_a_place_tells_its_work_and_what_to_do_about_it(fake, qd):
     }
     ran = qd("explain", "analysts/analyst")
     work = ran.out[ran.out.index("  Work") :].splitlines()[:3]
-    assert work[0] == "  Work        1 dead, 1 unknown, 1 effects unknown"
+    assert work[0] == "  Work        1 dead, 1 unknown, 1 effect unknown"
     assert work[1].strip().startswith(f"{TASK} INC-1 unknown: for a human's word on effect pay since")
     assert work[2].strip() == f"{CHILD} dead: no"
     assert [line.split(maxsplit=1)[-1] for line in ran.out.splitlines()[-2:]] == ["qd start fleet", "get effects"]

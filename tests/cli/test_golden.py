@@ -31,6 +31,15 @@ NAMES = sorted(path.stem for path in (HERE / "golden").glob("*.txt"))
 
 def test_every_behaviour_has_its_transcript(transcripts):
     assert sorted(transcripts.BEHAVIOURS) == NAMES
+    numbers = {int(name.partition("-")[0]) for name in NAMES}
+    assert sorted(numbers | set(transcripts.ELSEWHERE)) == list(range(1, 21))
+    assert not numbers & set(transcripts.ELSEWHERE)
+
+
+def test_the_behaviours_of_the_dashboard_are_tested_in_a_browser(transcripts):
+    for place in (place for places in transcripts.ELSEWHERE.values() for place in places):
+        path, _, name = place.partition("::")
+        assert f"def {name}(" in (HERE.parents[1] / path).read_text(), place
 
 
 @pytest.mark.timeout(180)

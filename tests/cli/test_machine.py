@@ -32,6 +32,18 @@ def test_a_warning_is_no_failure_and_json_is_a_document(fake, qd, monkeypatch):
     assert {"name": "clock", "status": "warning", "found": "nobody keeps it", "mend": "timedatectl set-ntp true"} in ran.json["items"]
 
 
+def test_what_the_control_plane_calls_weakened_has_a_row_and_a_mend(fake, qd):
+    fake.statuses = [
+        {**fake.statuses[0], "weakenings": ["unsandboxed", "some replicas are spawned, not forked: their imports start threads"]}
+    ]
+    (row,) = [item for item in qd("doctor", "-o", "json").json["items"] if item["name"] == "weakened"]
+    assert (row["status"], "unsandboxed" in row["found"]) == ("warning", False)
+    assert "begin threads in handlers" in row["mend"]
+    fake.statuses = [{**fake.statuses[0], "weakenings": ["cgroup v1", "unsandboxed"]}]
+    (row,) = [item for item in qd("doctor", "-o", "json").json["items"] if item["name"] == "weakened"]
+    assert row["status"] == "ok"
+
+
 def test_marks_differ_in_shape_without_colour_and_in_ascii(fake, terminal, monkeypatch):
     _, written = terminal("doctor", NO_COLOR="1", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
     assert " ok control plane" in written

@@ -170,7 +170,7 @@ def test_a_terminal_shows_one_line_that_moves(given, terminal):
     fake.answers["GET", f"/v1/tasks/{TASK}/events"] = slowly
     code, written = terminal("task", "submit", "analysts/analyst", "--wait", columns=120)
     assert code == 0
-    assert "running on analysts/analyst-0 · 1 of 1 children done" in written
+    assert "running on analysts/analyst-0 · 1 of 1 child done" in written
     assert written.count("\n") <= 4
     assert "\r\x1b[K" in written
 

@@ -3,6 +3,8 @@
 import json
 import re
 
+import pytest
+
 _SGR_COLOUR = re.compile(r"\x1b\[[0-9;]*(?:3[0-7]|9[0-7])[0-9;]*m")
 
 
@@ -60,8 +62,93 @@ def test_status_breaks_at_words_in_forty_columns(fake, terminal):
     code, written = terminal("status", columns=40, NO_COLOR="1")
     lines = written.splitlines()
     assert code == 0
-    assert max(map(len, lines[1:])) <= 40
+    assert max(map(len, lines)) <= 40
     assert "   38 of 100 · next: qd validate --deep," in lines or " Readiness        38 of 100 · next: qd" in lines
+
+
+LONG = {
+    "target": "analysts/analyst",
+    "sentence": "5 of 5 ready, and a sentence that needs more room than that",
+    "spec": {"run": "agents:analyst", "replicas": 5, "bounds": [5, 5]},
+    "plan": [{"action": "change", "target": "analysts/analyst", "reason": "the code has changed and the old one drains"}],
+    "conditions": [{"kind": "AgentAnswers", "target": "analysts/analyst", "status": "true", "message": "5 of 5 replicas, slowest 2.3 ms"}],
+}
+
+
+@pytest.mark.parametrize("columns", [20, 40])
+@pytest.mark.parametrize("line", ["status", "plan", "explain analysts/analyst", "explain spec.clusters.agents.rollout.surge"])
+def test_no_line_is_wider_than_a_narrow_terminal_and_no_word_is_lost(fake, terminal, documents, columns, line):
+    journal = [documents.record(7)]
+    fake.answers["GET", "/v1/explain"] = {**LONG, "journal": journal, "next": ["qd start cluster analysts and this stays whole"]}
+    code, written = terminal(*line.split(), columns=columns)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", written).splitlines()
+    commands = [one for one in lines if "qd start cluster" in one or one.startswith(("next: ", "      qd "))]
+    assert code == 0
+    assert {one for one in lines if len(one) > columns} <= set(commands), columns
+    assert all(one.strip() for one in lines if not line.startswith("plan"))
+    told = " ".join(" ".join(lines).split())
+    for words in {"status": ("agents: 2 of 2 ready",), "plan": ("Plan: 3 to add, 0 to change",)}.get(line, ()):
+        assert words in told
+    if line == "explain analysts/analyst":
+        assert "a sentence that needs more room than that" in told
+        assert "the code has changed and the old one drains" in told
+
+
+def test_the_plan_of_a_deployment_folds_too(fake, terminal):
+    _, written = terminal("up", columns=40, NO_COLOR="1")
+    (first,) = [line for line in written.splitlines() if line.startswith(" Plan: ")]
+    assert len(first) <= 40
+
+
+def test_what_is_watched_is_printed_when_a_column_changes_and_not_for_what_no_column_shows(fake, qd, documents, monkeypatch):
+    def at(second, **more):
+        items = [
+            {**one, "handled": second, "lag_ms": second, "since": f"2026-11-24T16:12:{second:02}Z", **more} for one in documents.replicas
+        ]
+        return documents.listed(items)
+
+    looks = [at(0), at(1), at(2), at(3, restarts=9), at(4, restarts=9)]
+
+    def look(*_):
+        if not looks:
+            raise KeyboardInterrupt
+        return looks.pop(0)
+
+    monkeypatch.setattr("quarterdeck.client.wire.Wire.get", lambda *_, **__: look())
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    ran = qd("get", "replicas", "--watch")
+    assert ran.code == 130
+    assert ran.out.count("NAME ") == 2
+    assert " 9 " in ran.out
+
+
+def test_a_watched_status_is_printed_when_a_line_of_it_changes(fake, qd, documents, monkeypatch):
+    def at(second, *, done=7):
+        proof = {"name": "links carry messages", "status": "passed", "evidence": f"{second} ms", "age_seconds": second}
+        return {**documents.status(done), "validation": [proof], "index": second, "limits": {"journal": {"records": second}}}
+
+    looks = [at(1, done=6), at(2, done=6), at(3), at(4), at(5)]
+
+    def look(*_, **__):
+        if not looks:
+            raise KeyboardInterrupt
+        return looks.pop(0)
+
+    monkeypatch.setattr("quarterdeck.client.wire.Wire.get", look)
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    assert qd("status", "--watch").out.count(" triage is ") == 2
+
+
+def test_an_empty_or_failed_answer_ends_with_the_next_command_too(fake, terminal, documents):
+    for noun in ("tasks", "messages", "changes", "effects", "questions", "tokens", "budgets", "links", "replicas"):
+        fake.answers["GET", f"/v1/{noun}"] = {**documents.listed([]), "next": None}
+        _, written = terminal("get", noun, NO_COLOR="1")
+        assert written.splitlines()[-1].startswith("next: qd "), noun
+    _, written = terminal("context", "list", NO_COLOR="1")
+    assert written.splitlines()[-1] == "next: qd context add NAME"
+    fake.answers["POST", "/v1/ask"] = documents.refused("Terminal", 500, 1, "'x' is no verb of this agent")
+    code, written = terminal("ask", "analysts/analyst", "x", NO_COLOR="1")
+    assert (code, written.splitlines()[-1]) == (1, "hint: qd explain analysts/analyst · qd logs analysts/analyst")
 
 
 def test_an_answer_ends_with_the_next_command_on_a_terminal_and_not_in_a_pipe(fake, terminal, qd):

@@ -38,6 +38,13 @@ def test_tokens_are_listed(fake, qd):
     assert "qd token create" in qd("token", "list").err
 
 
+def test_get_tokens_is_the_same_list(fake, qd):
+    fake.answers["GET", "/v1/tokens"] = {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "List", "items": [TOKEN]}
+    for form in ("table", "wide", "json", "name"):
+        assert qd("get", "tokens", "-o", form).out == qd("token", "list", "-o", form).out
+    assert qd("get", "token", "0b55d336", "-o", "name").out == "0b55d336\n"
+
+
 def test_a_token_is_revoked_with_a_reason(fake, qd):
     fake.answers["DELETE", "/v1/tokens/0b55d336"] = {"kind": "Token", "id": "0b55d336", "state": "revoked"}
     ran = qd("token", "revoke", "0b55d336", "--reason", "lost")

@@ -96,6 +96,25 @@ def test_a_failed_phase_is_named_with_what_to_do(fake, qd, documents):
     ]
 
 
+def test_beneath_a_failure_stands_what_a_replica_wrote_last(fake, qd, documents):
+    def line(n, stream, text):
+        return f"event: line\ndata: {json.dumps({'replica': f'analysts/analyst-{n}', 'stream': stream, 'text': text})}\n\n"
+
+    said = [line(0, "err", "of the other"), *(line(1, "err", f"frame {n}") for n in range(9)), line(1, "out", "on stdout")]
+    said += [line(1, "err", "ImportError: \x1b[31mno\x1b[0m pandas"), "event: end\ndata: {}\n\n"]
+    fake.answers["GET", "/v1/logs"] = (200, tuple(said))
+    fake.statuses = [documents.status(4, "failed", failure=documents.failure)]
+    lines = qd("up").out.splitlines()
+    begun = next(n for n, one in enumerate(lines) if one.startswith(" Failed in phase"))
+    assert lines[begun + 1 : -1] == [
+        *(f"   analysts/analyst-1 | frame {n}" for n in range(4, 9)),
+        "   analysts/analyst-1 | ImportError: no pandas",
+    ]
+    assert lines[-1].startswith(" Do: ")
+    ((query, _),) = fake.asked("GET", "/v1/logs")
+    assert (query["system"], query["target"]) == ("triage", "analysts/analyst")
+
+
 def test_a_failure_that_passes_is_not_reported(fake, qd, documents):
     fake.statuses = [documents.status(4, "failed", failure=documents.failure)] * 3 + [documents.status()]
     assert qd("up").code == 0

@@ -5,6 +5,7 @@ import json
 import pytest
 from ruamel.yaml import YAML
 
+from quarterdeck.cli.get import following
 from quarterdeck.clock import SystemClock
 
 
@@ -62,6 +63,32 @@ def test_status_is_one_screen(fake, qd):
     assert " Readiness        38 of 100 · next: qd validate --deep, +4\n" in ran.out
     assert " Limits journal   records 12, limit 1000\n" in ran.out
     assert " Weakened         unsandboxed; cgroup v1\n" in ran.out
+
+
+LIMITS = {
+    "store": {
+        "database_bytes": 4096, "wal_bytes": 2 << 20, "kept_after_failure_bytes": 0, "head_file_bytes": 512,
+        "journal_records": 62, "journal_records_limit": 1_000_000, "journal_bytes": 30_000, "journal_bytes_limit": 512 << 20,
+    },
+    "bus": {"bytes": 0, "per_agent_limit": 32 << 20},
+    "logs": {"bytes": 3072, "per_replica_limit": 10 << 20},
+    "revisions": {"kept": 3, "limit": 10},
+    "some_thing": {"used_up": 1},
+}  # fmt: skip
+
+
+def test_limits_are_told_in_words_with_their_use(fake, qd, documents):
+    fake.statuses = [{**documents.status(), "limits": LIMITS}]
+    out = qd("status").out
+    assert out[out.index(" Limits") : out.index(" Weakened")] == (
+        " Limits store     database 4 KiB, write-ahead log 2 MiB, head file 512 B\n"
+        "        journal   62 of 1000000 records, 29.3 KiB of 512 MiB\n"
+        "        bus       0 B, at most 32 MiB an agent\n"
+        "        logs      3 KiB, at most 10 MiB a replica\n"
+        "        revisions 3 of 10 kept\n"
+        "        some_thing used up 1\n"
+    )
+    assert qd("status", "-o", "json").json["limits"] == LIMITS
 
 
 def test_status_json_passes_the_document_through(fake, qd, documents):
@@ -139,7 +166,7 @@ def test_a_filter_that_a_noun_does_not_have_is_a_usage_error(fake, qd, arguments
     ("arguments", "code"),
     [
         (("get", "replicas", "nobody/nowhere-7"), 3),
-        (("get", "replcas"), 1),
+        (("get", "replcas"), 2),
         (("explain", "nobody/nowhere"), 3),
         (("statu",), 2),
         (("scale", "analysts/analyst"), 2),
@@ -336,6 +363,25 @@ def test_explain_a_field_needs_no_control_plane(home, qd):
     assert qd("explain", "spec.clusers").code == 3
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("--for", "condition=Ready"), 0),
+        (("analysts/analyst-0", "--for", "ready"), 0),
+        (("analysts/analyst-0", "--for", "condition=ready"), 0),
+        (("analysts/analyst-0",), 0),
+        (("analysts/analyst-1", "--for", "starting"), 0),
+        (("triage:", "--for", "ready"), 0),
+        (("triage:", "--for", "starting"), 2),
+        (("analysts/analyst", "--for", "ready", "--timeout", "50ms"), 5),
+        (("analysts", "--for", "ready", "--timeout", "50ms"), 5),
+        (("analysts/analyst-7", "--timeout", "50ms"), 5),
+    ],
+)
+def test_wait_for_a_target(fake, qd, arguments, code):
+    assert qd("wait", *arguments).code == code
+
+
 def test_wait(fake, qd, documents):
     fake.statuses = [documents.status(3, "running")] * 2 + [documents.status()]
     assert qd("wait", "--for", "ready").code == 0
@@ -362,6 +408,26 @@ def test_ask(fake, qd):
     ran = qd("ask", "collectors/intake", "submit", "hello")
     assert ran.code == 2
     assert "not JSON" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("digests", "current", "possible"),
+    [("a", 1, False), ("ab", 2, True), ("ab", 1, False), ("aa", 2, False), ("aba", 3, True)],
+)
+def test_going_back_is_recommended_only_where_there_is_something_to_go_back_to(digests, current, possible):
+    items = [{"number": n, "current": n == current, "digest": digest} for n, digest in enumerate(digests, 1)]
+    assert ("qd rollback" in following("revisions", items[::-1])) == possible
+
+
+def test_what_is_recommended_below_a_list_works_with_what_is_in_it():
+    ended, live = ({"id": n, "state": state} for n, state in ((9, "reverted"), (7, "live")))
+    assert following("changes", [ended, live]) == "qd revert 7"
+    assert "revert" not in following("changes", [ended])
+    effect = {"task": "01M8", "key": "pay", "outcome": "unknown"}
+    assert following("effects", [effect]).startswith("qd task resolve 01M8 pay ")
+    assert "resolve" not in following("effects", [{**effect, "outcome": "done"}])
+    assert "resume" in following("budgets", [{"name": "a", "tripped": None}, {"name": "b", "tripped": {"reason": "x"}}])
+    assert "resume" not in following("budgets", [{"name": "a", "tripped": None}])
 
 
 def test_history_and_rollback(fake, qd, documents):

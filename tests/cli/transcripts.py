@@ -1,7 +1,8 @@
 """Transcripts of what a person sees, one for each behaviour of the command that people rely on, taken from a real fleet.
 
 `python tests/cli/transcripts.py` takes them anew into tests/cli/golden; `test_golden.py` compares. What differs from run to run or from
-machine to machine (times, numbers of processes, ports, digests, sizes) is replaced by `…`. Behaviours that are the dashboard's have none.
+machine to machine (times, numbers of processes, ports, digests, sizes) is replaced by `…`. Behaviours that are the dashboard's have none:
+`ELSEWHERE` names the tests of them.
 """
 
 import os
@@ -58,6 +59,11 @@ NAMES_ONLY = (
 )
 PIDS = ((r"(PID|AGE) +", r"\1 "), (r"(ready\}? +)\d+ +", r"\1… "), (r" \d+[smh] +-", " … -"))
 WHY = ((r"(?ms)^  Journal .*", "  Journal     …\n"), (r"greeter-\d", "greeter-N"))
+ENDS = (
+    (r"(?m)^ would end     cgroup .*\n", ""),  # a machine may have none
+    (r"(?m)^ would end     (process|cgroup|socket) .*$", r" would end     \1 …"),
+    (r"(?m)^( would end .*\n)(\1)*", r"\1"),
+)
 LIMITS = ((r"(?ms)^ Limits .*?(?=^ Weakened)", " Limits …\n"),)
 MORE = "sed -i 's/min: 2/min: 3/' quarterdeck.yaml"
 LESS = "sed -i 's/min: 3/min: 2/' quarterdeck.yaml"
@@ -77,6 +83,9 @@ BEHAVIOURS = {
         Step("qd wait --for ready", columns=80),
         Step("qd wait --for front/greeter-7=ready --timeout 200ms"),
         Step("qd wait --for front/greeter=reday"),
+        Step("qd wait front/greeter --for condition=Ready"),
+        Step("timeout 3 qd get agents --watch"),
+        Step("timeout 4 qd get replicas --watch | grep -c NAME"),
     ),
     "08-explain-field": (Step("qd explain spec.clusters.agents.replicas"), Step("qd explain spec.clusters.agents.replics")),
     "09-errors": (
@@ -95,6 +104,7 @@ BEHAVIOURS = {
     "11-logs": (
         Step(GREET, also=((r"greeter-\d", "greeter-N"),)),
         Step("qd logs front -n 40 | grep greeting", also=((r"greeter-\d", "greeter-N"),)),
+        Step("timeout 3 qd logs front -f --since 10m | grep greeting", also=((r"greeter-\d", "greeter-N"),)),
         Step("qd open --print"),
     ),
     "12-doctor": (Step("qd doctor", also=NAMES_ONLY), Step("qd status", columns=140, also=LIMITS)),
@@ -116,6 +126,9 @@ BEHAVIOURS = {
         Step("qd context show", environ={"QUARTERDECK_CONTEXT": "sparee"}),
     ),
     "16-dangerous": (
+        Step("qd scale front/greeter 3 --reason 'more visitors' --dry-run"),
+        Step("qd stop fleet --reason 'incident 4711' --dry-run"),
+        Step("qd down --dry-run", also=ENDS),
         Step("qd scale front/greeter 3 --reason 'more visitors'"),
         Step("qd scale front/greeter 3 --reason 'more visitors'", columns=80, typed="yes\n"),
         Step("qd scale front/greeter 3 --reason 'more visitors'", columns=80, typed="live\n"),
@@ -134,6 +147,19 @@ BEHAVIOURS = {
     "18-why": (Step("qd explain back/counter-0", also=WHY), Step("qd journal --verb revision.apply", also=((r"(?m)^\d+ +", "… "),))),
     "01-down": (Step("qd down --yes"), Step("qd down --yes"), Step("qd status")),
 }
+ELSEWHERE = {
+    19: (
+        "tests/web/test_actions.py::test_the_palette_leads_to_an_agent",
+        "tests/web/test_actions.py::test_slash_filters_rows_and_escape_leaves_the_field",
+        "tests/web/test_actions.py::test_g_and_a_letter_goes_to_a_page_j_and_k_walk_its_rows_and_enter_opens",
+    ),
+    20: (
+        "tests/web/test_pages.py::test_every_link_of_every_page_leads_somewhere",
+        "tests/web/test_pages.py::test_each_copy_of_a_page_lands_on_the_clipboard",
+        "tests/web/test_pages.py::test_no_page_has_a_barrier_that_axe_finds_in_light_or_in_dark",
+    ),
+}
+"""Behaviours of the dashboard, by their number, and the tests in a real browser that cover each."""
 
 
 def take(folder: Path) -> dict[str, str]:

@@ -16,6 +16,7 @@ from quarterdeck.api.services import Caller, Given, Services
 from quarterdeck.bus.accounts import STREAM_BYTES
 from quarterdeck.deploy import nouns, status
 from quarterdeck.deploy.drafts import Applied, Planned, Source
+from quarterdeck.deploy.narrowed import points_of
 from quarterdeck.deploy.reconcile import Look
 from quarterdeck.errors import Conflict
 from quarterdeck.model.records import Entry
@@ -168,6 +169,8 @@ def _status(given: Services, look: Look, now: float) -> Json:
     weak = () if given.store.writable else ("read-only store",)
     stops = given.fleet.stops(look.desired.system)
     document = status.status(look, now, engine=given.fleet.engine.name, weakenings=weak, stops=stops)
+    if given.grant.bound:
+        document["readiness"] = points_of(document["readiness"], look.desired)
     return {**document, "url": given.url, "read_only": not given.store.writable, "limits": limits(given, look)}
 
 
@@ -177,4 +180,6 @@ def limits(given: Services, look: Look) -> Json:
     kept = sum(f.stat().st_size for f in given.home.logs.rglob("*.log*") if f.is_file())
     held = sum(s.bytes for s in look.world.bus.streams)
     bus = {"bytes": held, "per_agent_limit": STREAM_BYTES}
-    return {"store": sizes, "bus": bus, "logs": {"bytes": kept, "per_replica_limit": 10 << 20}, "revisions": {"limit": revisions.KEEP}}
+    with given.store.read() as connection:
+        back = {"kept": len(revisions.history(connection, look.desired.system)), "limit": revisions.KEEP}
+    return {"store": sizes, "bus": bus, "logs": {"bytes": kept, "per_replica_limit": 10 << 20}, "revisions": back}

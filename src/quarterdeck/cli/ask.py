@@ -14,6 +14,7 @@ from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Session
 from quarterdeck.cli.times import duration
 from quarterdeck.cli.usage import UsageError
+from quarterdeck.errors import QuarterdeckError
 
 
 def ask(
@@ -35,7 +36,11 @@ def ask(
         )
     within = duration(timeout)
     body = {"system": session.system, "target": inside, "verb": verb, "payload": _json(payload), "timeout": within}
-    document = session.client.post("/v1/ask", body, timeout=within + 5)
+    try:
+        document = session.client.post("/v1/ask", body, timeout=within + 5)
+    except QuarterdeckError as error:
+        error.hint = error.hint or f"qd explain {inside} · qd logs {inside}"
+        raise
     show(session, document, lambda screen: dump(document["reply"], screen.out), name=str(document.get("from", "")))
     if not session.machine:
         session.say(f"{clean(document['from']) or 'somebody unnamed'} answered in {document['ms']:.1f} ms")

@@ -8,6 +8,7 @@ import typer
 
 from quarterdeck.cli.completing import change_numbers
 from quarterdeck.cli.explain import TargetArgument
+from quarterdeck.cli.plan import tell
 from quarterdeck.cli.render import clock_time, show
 from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Output, Session
@@ -16,47 +17,56 @@ from quarterdeck.cli.usage import UsageError
 from quarterdeck.client.wire import Document
 
 ReasonOption = Annotated[str, typer.Option(metavar="TEXT", help="Why; shown wherever the change is.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what it would change; nothing is changed.")]
 UntilOption = Annotated[str | None, typer.Option(metavar="TIME", help="When it ends by itself: 2h, 18:00 or 2026-11-24T18:00.")]
 
 
-def scale(
+def scale(  # noqa: PLR0917 as on the command line
     session: Session,
     target: TargetArgument,
     replicas: Annotated[int, typer.Argument(metavar="N", min=0, help="How many.")],
     reason: ReasonOption,
     until: UntilOption = None,
+    dry_run: DryRunOption = False,
 ) -> None:
     """Set the number of replicas of an agent, within the bounds of the spec.
 
     $ qd scale analysts/analyst 5 --reason "load test" --until 18:00
+    $ qd scale analysts/analyst 5 --reason "load test" --dry-run     the plan of it
     """
-    _propose(session, target, ("replicas", replicas), reason, until)
+    _propose(session, target, ("replicas", replicas), reason, until, dry_run=dry_run)
 
 
-def restart(session: Session, target: TargetArgument, reason: ReasonOption) -> None:
+def restart(session: Session, target: TargetArgument, reason: ReasonOption, dry_run: DryRunOption = False) -> None:
     """Replace the replicas of an agent, as a rolling update does: no more missing at a time than the spec allows.
 
     $ qd restart analysts/analyst --reason "stale cache"
     """
-    _propose(session, target, ("restart_before", session.client.clock.now()), reason)
+    _propose(session, target, ("restart_before", session.client.clock.now()), reason, dry_run=dry_run)
 
 
-def quarantine(session: Session, target: TargetArgument, reason: ReasonOption, until: UntilOption = None) -> None:
+def quarantine(
+    session: Session, target: TargetArgument, reason: ReasonOption, until: UntilOption = None, dry_run: DryRunOption = False
+) -> None:
     """Keep a replica for inspection: it gets no traffic until qd release; the others carry on.
 
     $ qd quarantine analysts/analyst-1 --reason "wrong answers"
     """
-    _propose(session, target, ("quarantined", True), reason, until)
+    _propose(session, target, ("quarantined", True), reason, until, dry_run=dry_run)
 
 
-def release(session: Session, target: TargetArgument, reason: ReasonOption) -> None:
+def release(session: Session, target: TargetArgument, reason: ReasonOption, dry_run: DryRunOption = False) -> None:
     """End every live hold and quarantine of a target, whoever made it, and say which.
 
     $ qd release analysts/analyst-1 --reason "looked at"
     """
     _needs(reason)
     session, inside = session.aimed_at(target)
-    ended: Document = session.client.post("/v1/changes/release", {"system": session.system, "target": inside, "reason": reason})
+    body = {"system": session.system, "target": inside, "reason": reason, "dry_run": dry_run or None}
+    ended: Document = session.client.post("/v1/changes/release", body)
+    if dry_run:
+        rehearse(session, ended)
+        return
     told = [f"change {c['id']} has ended: {c['target']} {c['patch']['field']}, {c['reason']}" for c in ended["items"]]
     if session.output is Output.name:
         session.screen.lines(*(str(c["id"]) for c in ended["items"]))
@@ -65,26 +75,43 @@ def release(session: Session, target: TargetArgument, reason: ReasonOption) -> N
     session.say(f"next: qd explain {inside}")
 
 
-def hold(session: Session, target: TargetArgument, reason: ReasonOption, until: UntilOption = None) -> None:
+def hold(session: Session, target: TargetArgument, reason: ReasonOption, until: UntilOption = None, dry_run: DryRunOption = False) -> None:
     """Keep all automation off a target; people still may change it. qd release ends it.
 
     $ qd hold analysts/analyst --until 2h --reason "being debugged"
     """
-    _propose(session, target, ("hold", True), reason, until)
+    _propose(session, target, ("hold", True), reason, until, dry_run=dry_run)
 
 
 def revert(
     session: Session,
     change: Annotated[int, typer.Argument(metavar="CHANGE", help="Its id, from qd get changes.", autocompletion=change_numbers)],
     reason: ReasonOption = "",
+    dry_run: DryRunOption = False,
 ) -> None:
     """Take a change back.
 
     $ qd revert 12
     """
-    document = session.client.delete(f"/v1/changes/{change}", {"reason": reason or None, "system": session.system})
+    document = session.client.delete(
+        f"/v1/changes/{change}", {"reason": reason or None, "system": session.system, "dry_run": dry_run or None}
+    )
+    if dry_run:
+        rehearse(session, document)
+        return
     show(session, document, lambda screen: screen.line(f"change {change} is reverted"), name=str(change))
     session.next("qd get changes · qd status")
+
+
+def rehearse(session: Session, plan: Document) -> None:
+    """Print the Plan (or the List of one for each system) of what was only rehearsed."""
+    plans = plan.get("items", [plan])
+    if session.machine:
+        show(session, plan, name=" ".join(str(one["index"]) for one in plans))
+        return
+    for one in plans:
+        tell(session, one)
+    session.next("the same without --dry-run does it")
 
 
 def _needs(reason: str) -> None:
@@ -100,12 +127,15 @@ def _limited(session: Session, inside: str, asked: object) -> None:
         session.warn([f"{inside} gets {granted['replicas']['desired']}, not {asked}: {'; '.join(granted.get('because') or ())}"])
 
 
-def _propose(session: Session, target: str, patch: tuple[str, object], reason: str, until: str | None = None) -> None:
+def _propose(session: Session, target: str, patch: tuple[str, object], reason: str, until: str | None = None, *, dry_run: bool) -> None:
     _needs(reason)
     (field, value), (session, inside) = patch, session.aimed_at(target)
     ends = instant(until, session.client.clock.now()) if until else None
     body = {"system": session.system, "target": inside, "field": field, "value": value, "reason": reason, "until": ends}
-    change: Document = session.client.post("/v1/changes", body)
+    change: Document = session.client.post("/v1/changes", {**body, "dry_run": dry_run or None})
+    if dry_run:
+        rehearse(session, change)
+        return
     shown = clock_time(value) if field == "restart_before" else str(value).lower()
     text = f"change {change['id']}: {clean(inside)} {field} {shown}" + (f" until {clock_time(ends)[:16]}" if ends else "")
     show(session, change, lambda screen: screen.line(text), name=str(change["id"]))

@@ -19,6 +19,7 @@ from quarterdeck import linux
 from quarterdeck.cli.render import size
 from quarterdeck.clock import Clock, SystemClock
 from quarterdeck.durable import sync_folder, write_all
+from quarterdeck.engines.local.node.isolation import Isolation
 from quarterdeck.errors import QuarterdeckError
 
 Status = Literal["ok", "warning", "failed"]
@@ -31,6 +32,10 @@ SLOW_SYNC: Final = 0.05
 """Seconds for one fsync, above which every acknowledged message is felt."""
 RELEASED: Final = 1_767_225_600
 """2026-01-01: a clock that shows an earlier time is wrong."""
+UNSANDBOXED: Final = "unsandboxed: system calls are not filtered in this version; nothing is wrong, but run only agents that you trust"
+OLD_CGROUPS: Final = (
+    "nothing is wrong, but weaker than v2, which systemd.unified_cgroup_hierarchy=1 boots: groups are not killed at one stroke"
+)
 _JUMP: Final = 0.5
 _VOLATILE: Final = frozenset({"tmpfs", "ramfs"})
 _FOREIGN: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs"})
@@ -59,6 +64,7 @@ def machine(home: Path, environ: Mapping[str, str]) -> Iterator[tuple[str, Check
     yield "processes", lambda: processes(resource.getrlimit(resource.RLIMIT_NPROC)[0])
     yield "cgroups", cgroups
     yield "Landlock", lambda: landlock(linux.landlock_abi(), root=os.getuid() == 0)
+    yield "sandbox", lambda: sandbox(Isolation(uid=os.getuid() == 0, landlock=linux.landlock_abi()))
     yield "disk", lambda: disk(home)
     yield "fsync", lambda: fsync(home, SystemClock())
     yield "clock", lambda: clock(SystemClock(), home)
@@ -144,7 +150,7 @@ def cgroups() -> Finding:
     named = f"{found.version}, {' '.join(sorted(found.bases))}"
     if missing:
         return Finding("cgroups", "warning", "; ".join([named, *missing]), "delegate the missing controllers")
-    return Finding("cgroups", "ok", named)
+    return Finding("cgroups", "ok", f"{named}; {OLD_CGROUPS}" if found.version == "v1" else named)
 
 
 def landlock(abi: int, *, root: bool) -> Finding:
@@ -155,6 +161,14 @@ def landlock(abi: int, *, root: bool) -> Finding:
         return Finding("Landlock", "ok", "not offered by this kernel; as root each replica gets a user of its own")
     mend = "boot with lsm=landlock,… or run as root; until then run only agents that you trust"
     return Finding("Landlock", "warning", "not offered by this kernel: agents can read the home", mend)
+
+
+def sandbox(isolation: Isolation) -> Finding:
+    """What of a sandbox there is not: the weakenings that `qd status` names, but for what the row of Landlock tells."""
+    if "no signal scope" in isolation.weakenings:
+        found = f"agents can send signals to one another (no signal scope); {UNSANDBOXED}"
+        return Finding("sandbox", "warning", found, "use Linux 6.12 or newer, or run as root")
+    return Finding("sandbox", "ok", UNSANDBOXED)
 
 
 def disk(home: Path) -> Finding:

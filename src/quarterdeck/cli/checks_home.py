@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from quarterdeck.cli import leftovers
 from quarterdeck.cli.checks import Check, Finding
+from quarterdeck.cli.render import counted
 from quarterdeck.client.wire import Document, Wire
 from quarterdeck.errors import QuarterdeckError
 from quarterdeck.model.home import Home
@@ -34,6 +35,7 @@ def of_server(client: Wire, server: Document | None) -> Iterator[tuple[str, Chec
     """Every check of the control plane by its name."""
     yield "control plane", lambda: answering(client, server)
     yield "versions", lambda: versions(server)
+    yield "weakened", lambda: weakened(client, server)
 
 
 def owned(root: Path) -> Finding:
@@ -105,7 +107,31 @@ def answering(client: Wire, server: Document | None) -> Finding:
     unready = [str(item["name"]) for item in items if not item.get("ready")]
     if unready:
         return Finding("control plane", "warning", f"{', '.join(unready)} not ready", f"qd status -s {unready[0]}")
-    return Finding("control plane", "ok", f"pid {server['pid']}, {len(items)} system{'' if len(items) == 1 else 's'} ready")
+    return Finding("control plane", "ok", f"pid {server['pid']}, {counted(len(items), 'system')} ready")
+
+
+def weakened(client: Wire, server: Document | None) -> Finding:
+    """What the control plane tells of its machine and its agents beyond what the rows of the machine tell."""
+    systems = client.get("/v1/systems", timeout=5)["items"] if server else []
+    texts = {text for one in systems for text in client.get("/v1/status", {"system": one["name"]}, timeout=5).get("weakenings") or ()}
+    mends = {text: mend for text in sorted(texts) if (mend := _mend(text))}
+    if not mends:
+        return Finding("weakened", "ok", "nothing beyond what the rows above tell")
+    return Finding("weakened", "warning", "; ".join(mends), "; ".join(dict.fromkeys(mends.values())))
+
+
+def _mend(weakening: str) -> str:
+    """What helps against a weakening; nothing for one that a row of the machine tells: sandbox, Landlock, cgroups."""
+    if weakening.startswith("room "):
+        return "look at the control group named there: its limits were refused; qd get clusters -o wide shows the quotas"
+    if weakening.startswith("some replicas are spawned"):
+        return "begin threads in handlers, not where modules are imported: then replicas are forked, start faster and share memory"
+    if weakening == "agents run as root":
+        return "install Python and Quarterdeck where every user can read them, not below /root: then each replica gets a user of its own"
+    if weakening == "read-only store":
+        return "make room on the disk; it goes on by itself"
+    told = ("unsandboxed", "same-uid", "no signal scope", "cgroup v1", "no cgroup", "no memory limit", "no process limit", "no cpu limit")
+    return "" if weakening.startswith(told) else "qd support-bundle packs this for whoever helps you"
 
 
 def versions(server: Document | None) -> Finding:

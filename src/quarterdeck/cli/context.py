@@ -13,6 +13,7 @@ from quarterdeck.cli.completing import context_names
 from quarterdeck.cli.render import listing, show
 from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Session
+from quarterdeck.cli.usage import UsageError
 from quarterdeck.client.contexts import VARIABLE, Context, Contexts, made
 from quarterdeck.errors import Conflict
 
@@ -56,6 +57,8 @@ def list_(session: Session) -> None:
     listing(session, document, _COLUMNS, "no context yet; qd context add NAME gives this home a name")
     if items:
         session.say("next: qd context use NAME")
+    else:
+        session.next("qd context add NAME")
 
 
 def use(session: Session, name: NameArgument) -> None:
@@ -89,6 +92,8 @@ def add(
     if name in contexts.known:
         hint = f"qd context remove {name}, then add it again"
         raise Conflict(f"there is a context {name} already: {contexts.known[name].where}", hint=hint)
+    if url and token_file is None:
+        raise UsageError(f"{url} is spoken to with a token", hint=f"qd context add {name} --url {url} --token-file FILE")
     found = made(name, None if url else session.home.root, url, token_file, ca, production=production)
     replace(contexts, known={**contexts.known, name: found}).write()
     _told(session, found, f"{name} is {found.where}{', PRODUCTION' if production else ''}")

@@ -11,7 +11,7 @@ from quarterdeck.cli.phases import failure_lines, ready_lines
 from quarterdeck.cli.progress import Progress
 from quarterdeck.cli.screen import clean
 from quarterdeck.client.wire import Document, Wire
-from quarterdeck.errors import Transient
+from quarterdeck.errors import QuarterdeckError, Transient
 
 Outcome = Literal["ready", "stopped", "failed", "timeout", "superseded"]
 EXIT: Final[dict[Outcome, int]] = {"ready": 0, "stopped": 5, "failed": 1, "timeout": 5, "superseded": 0}
@@ -20,6 +20,7 @@ STABLE: Final = 1.0
 _ABSENCE: Final = 15.0
 _EAGER, _EAGER_FOR, _CALM = 0.05, 5.0, 0.25
 _SLICE: Final = 10.0
+_LOOKED_AT, _LAST_WORDS = 100, 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,22 @@ class Watch:
         return "failed" if mark and now - self._failing_since >= STABLE else None
 
 
-def told(result: Result, seconds: float | None) -> list[str]:
+def last_words(client: Wire, status: Document, seconds: float) -> list[str]:
+    """What a replica of the agent that failed wrote last to stderr while it was watched; nothing where that cannot be had."""
+    target = str(status["failure"].get("target") or "")
+    if "/" not in target or "->" in target:
+        return []
+    query = {"system": status["system"], "target": target, "since": seconds + STABLE, "tail": _LOOKED_AT}
+    try:
+        lines = [event.data for event in client.events("/v1/logs", query) if event.name != "end"]
+    except QuarterdeckError:
+        return []
+    wrote = [line for line in lines if line.get("stream") == "err"]
+    last = [line for line in wrote if line["replica"] == wrote[-1]["replica"]][-_LAST_WORDS:]
+    return [f"   {clean(line['replica'])} | {clean(line['text'])}" for line in last]
+
+
+def told(result: Result, seconds: float | None, client: Wire) -> list[str]:
     """The lines after the phases; `seconds` is the whole time it took, None when there was nothing to do."""
     match result.outcome, result.status:
         case "ready", dict(status):
@@ -102,7 +118,8 @@ def told(result: Result, seconds: float | None) -> list[str]:
             words = f" Stopped by {clean(stop['by'])}: {clean(stop['reason'])}; what was applied runs once it is started"
             return [words, f" Do: {clean(stop['command'])}"]
         case "failed", dict(status):
-            return failure_lines(status)
+            first, *more = failure_lines(status)
+            return [first, *last_words(client, status, result.seconds), *more]
         case "timeout", status:
             sentence = f": {status['sentence']}" if status and status.get("sentence") else ""
             return [f" Not ready after {result.seconds:.0f} s{sentence}", " Do: qd status --watch · qd explain TARGET · qd down"]

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from quarterdeck.cli import coming
 from quarterdeck.cli.completing import context_names, system_names
 from quarterdeck.cli.guard import allow
 from quarterdeck.cli.session import Choices, Output, Session
@@ -29,6 +30,7 @@ ContextOption = Annotated[
     str | None, typer.Option("--context", metavar="NAME", help="A context of qd context list.", autocompletion=context_names)
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+NoInputOption = Annotated[bool, typer.Option("--no-input", help="Never ask: fail where an answer is needed.")]
 SHARED: Final = {
     "home": (HomeOption, None),
     "system": (SystemOption, None),
@@ -36,6 +38,7 @@ SHARED: Final = {
     "quiet": (QuietOption, False),
     "context": (ContextOption, None),
     "yes": (YesOption, False),
+    "no_input": (NoInputOption, False),
 }
 REFUSED: Final = cast("type[Exception]", typer.BadParameter.__base__)
 """What Typer raises for a command line that makes no sense: the UsageError of whichever Click it carries."""
@@ -53,6 +56,7 @@ class Verbs(TyperGroup):
         """The command of a name; an unknown one is refused with the nearest."""
         verb = find(cmd_name)
         if verb is None and not ctx.resilient_parsing:
+            coming.refuse_verb(cmd_name)
             near = difflib.get_close_matches(cmd_name, self.list_commands(ctx), n=1)
             ctx.fail(f"there is no verb {cmd_name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
         return verb and get_command(command(verb))
@@ -76,8 +80,9 @@ def root() -> Any:
         quiet: QuietOption = False,
         context: ContextOption = None,
         yes: YesOption = False,
+        no_input: NoInputOption = False,
     ) -> None:
-        ctx.obj = Choices(home, system, output, quiet, context, yes)
+        ctx.obj = Choices(home, system, output, quiet, context, yes, no_input)
 
     return get_command(app)
 
@@ -87,6 +92,8 @@ def misused(error: BaseException) -> UsageError:
     context = getattr(error, "ctx", None)
     text = " ".join(error.format_message().split()) if hasattr(error, "format_message") else str(error)
     message = f"{text[:1].lower()}{text[1:]}".removesuffix(".").replace(": Value error,", ":")
+    if "'--output'" in text:  # who knows kubectl asks for jsonpath
+        return UsageError(message, hint="one field of many: -o json | jq '.items[].name'; names alone: -o name")
     usage = f"{context.get_usage()} · " if context and context.parent else ""
     return UsageError(message, hint=f"{usage[:1].lower()}{usage[1:]}more: {context.command_path if context else 'qd'} --help")
 

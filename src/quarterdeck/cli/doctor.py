@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from quarterdeck.cli import checks, checks_home
 from quarterdeck.cli.checks import Finding
-from quarterdeck.cli.render import show
+from quarterdeck.cli.render import counted, show
 from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Session
 from quarterdeck.model.home import Home
@@ -59,4 +59,4 @@ def drawn(findings: list[Finding], screen: Screen) -> list[str]:
         if finding.mend:
             lines += screen.wrapped(f"   {'':<{_NAME}} mend: ", clean(finding.mend))
     counts = [(sum(finding.status == status for finding in findings), status) for status in MARKS]
-    return [*lines, " " + ", ".join(f"{count} {'warnings' if status == 'warning' and count != 1 else status}" for count, status in counts)]
+    return [*lines, " " + ", ".join(counted(count, status, "warnings" if status == "warning" else status) for count, status in counts)]

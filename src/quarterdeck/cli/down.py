@@ -17,6 +17,7 @@ from quarterdeck.cli.times import duration
 from quarterdeck.client.wire import Document
 from quarterdeck.errors import QuarterdeckError, Transient
 
+_SAFE: Final = "nothing was stopped"
 _MARGIN: Final = 15.0
 _SETTLE: Final = 5.0
 
@@ -25,14 +26,18 @@ def down(
     session: Session,
     purge: Annotated[bool, typer.Option("--purge", help="Also remove the state: revisions, journal, logs, keys.")] = False,
     within: Annotated[str, typer.Option(metavar="TIME", help="Time for replicas to finish their work.")] = "10s",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be ended; nothing is.")] = False,
 ) -> int:
     """Stop everything: replicas, bus, node, control plane. What is left is looked for and shown; exit 1 if anything is.
 
     $ qd down
+    $ qd down --dry-run
     $ qd down --yes --purge
     $ qd down -s triage            only this system; the control plane goes on
     """
     drain = duration(within)
+    if dry_run:
+        return _rehearse(session, purge=purge)
     if session.system:
         return _one_system(session, session.system, drain, purge=purge)
     running = bool(leftovers.left(session.home))
@@ -40,9 +45,30 @@ def down(
         return _report(session, [], leftovers.Left(), "nothing was running")
     if not session.yes:
         what = "stop everything and remove all of its state" if purge else "stop everything"
-        confirm(session, _production(session) or _name(session), f"This will {what} ({session.home.root}).", "nothing was stopped")
+        confirm(session, _production(session) or _name(session), f"This will {what} ({session.home.root}).", _SAFE)
     stop_order.write(session.home, stay_down=True)  # before anything else: from here on nothing revives anything
     return _prove(session, _stop(session, drain, purge=purge) if running else [], purge=purge)
+
+
+def _rehearse(session: Session, *, purge: bool) -> int:
+    """Say what would be ended and removed."""
+    if session.system:
+        replicas = session.client.get("/v1/replicas", {"system": session.system})["items"]
+        ends = [f"replica {one['name']}" + (f", pid {one['pid']}" if one.get("pid") else "") for one in replicas]
+        removes = [f"system {session.system}"]
+    else:
+        found = leftovers.left(session.home)
+        ends = found.told()
+        removes = [f"state in {session.home.root}"] if purge and session.home.root.exists() else []
+    document = {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "Down", "dry_run": True, "ends": ends, "removes": removes}
+
+    def text(screen: Screen) -> None:
+        rows = [*((" would end     ", one) for one in ends), *((" would remove  ", one) for one in removes)]
+        screen.lines(*(line for label, one in rows for line in screen.wrapped(label, clean(one))) if rows else (" nothing is running",))
+
+    show(session, document, text, name="down")
+    session.next("the same without --dry-run does it" if ends or removes else "qd up")
+    return 0
 
 
 def _stop(session: Session, drain: float, *, purge: bool) -> list[str] | None:
@@ -88,7 +114,7 @@ def _report(session: Session, stopped: Sequence[str], found: leftovers.Left, wor
 def _one_system(session: Session, system: str, drain: float, *, purge: bool) -> int:
     if not session.yes:
         where = session.context.where if session.context else session.home.root
-        confirm(session, _production(session) or system, f"This will stop {system} ({where}).", "nothing was stopped")
+        confirm(session, _production(session) or system, f"This will stop {system} ({where}).", _SAFE)
     answer = session.client.post("/v1/down", {"purge": purge, "within": drain, "system": system}, timeout=drain + _MARGIN)
 
     def text(screen: Screen) -> None:

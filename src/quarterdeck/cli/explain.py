@@ -9,10 +9,12 @@ from typing import Annotated, Any, Final
 import typer
 
 from quarterdeck.cli.completing import target_names
+from quarterdeck.cli.explain_link import explain_link
 from quarterdeck.cli.explain_task import explain_task
 from quarterdeck.cli.plan import SIGNS
-from quarterdeck.cli.render import cell, clock_time, named, show, table
+from quarterdeck.cli.render import cell, clock_time, counted, named, show, table
 from quarterdeck.cli.screen import Screen, clean
+from quarterdeck.cli.sections import condition_line, headed, record_line, section
 from quarterdeck.cli.session import Session
 from quarterdeck.cli.task_list import resolved
 from quarterdeck.cli.task_view import waits
@@ -27,7 +29,7 @@ TargetArgument = Annotated[
         metavar="TARGET", help="cluster/agent or cluster/agent-n; system: in front where several run.", autocompletion=target_names
     ),
 ]
-_WIDTH: Final = 10
+_WIDTH: Final = 12
 
 
 def explain(
@@ -36,7 +38,7 @@ def explain(
         str,
         typer.Argument(
             metavar="TARGET",
-            help="cluster, cluster/agent, cluster/agent-n, a system, a task by id or key, or spec.FIELD.",
+            help="cluster, cluster/agent, cluster/agent-n, a system, a link, a task by id or key, or spec.FIELD.",
             autocompletion=target_names,
         ),
     ],
@@ -44,6 +46,7 @@ def explain(
     """Why a thing is as it is, what work waits there and for what, and what to do next. Or what a field of the spec means.
 
     $ qd explain analysts/analyst-1
+    $ qd explain 'collectors->analysts'
     $ qd explain 01JD8Z0V7Q4W8X2N5R3T6Y9B1C
     $ qd explain spec.clusters.agents.replicas
     """
@@ -52,6 +55,9 @@ def explain(
         return
     if is_task_id(target):
         explain_task(session, target)
+        return
+    if "->" in target:
+        explain_link(session, target)
         return
     try:
         place(session, target)
@@ -83,9 +89,8 @@ def _field(session: Session, path: str) -> None:
 
     def text(screen: Screen) -> None:
         default = found.default if found.default == "required" else f"default {found.default}"
-        screen.lines(f"{screen.paint(found.path, 'bold')}: {found.type}, {default}", f"  {found.description}")
-        if found.example:
-            screen.line(f"  e.g. {found.example}")
+        screen.lines(*screen.wrapped(f"{screen.paint(found.path, 'bold')}: ", f"{found.type}, {default}"))
+        screen.lines(*screen.wrapped("  ", found.description), *(screen.wrapped("  e.g. ", found.example) if found.example else ()))
         if found.children:
             rows = [(child.path.rpartition(".")[2], child.type, child.default, child.description) for child in found.children]
             table(screen, ("FIELD", "TYPE", "DEFAULT", "MEANING"), rows)
@@ -104,15 +109,11 @@ def drawn(document: Document, screen: Screen) -> list[str]:
         ("Work", list(_work(document.get("work")))),
         ("Changes", [_change(change) for change in document.get("changes") or ()]),
         ("Plan", [_step(step, screen) for step in document.get("plan") or ()] or ["nothing to do"]),
-        ("Conditions", [_condition(condition, document["target"]) for condition in document.get("conditions") or ()]),
-        ("Journal", [_record(record) for record in document.get("journal") or ()]),
+        ("Conditions", [condition_line(condition, document["target"]) for condition in document.get("conditions") or ()]),
+        ("Journal", [record_line(record) for record in document.get("journal") or ()]),
         ("Next", [clean(command) for command in document.get("next") or ()]),
     ]
-    lines = [f"{screen.paint(clean(document['target']), 'bold')}: {clean(document['sentence'])}"]
-    for title, rows in sections:
-        for number, row in enumerate(rows):
-            lines.append(f"  {title if number == 0 else '':<{_WIDTH}}  {row}")
-    return lines
+    return [*headed(screen, document), *(line for title, rows in sections for line in section(screen, title, rows, _WIDTH))]
 
 
 def _spec(spec: Document) -> Document:
@@ -127,13 +128,6 @@ def _spec(spec: Document) -> Document:
 def _desired(document: Document) -> Document:
     spec, desired = document.get("spec") or {}, document.get("desired") or {}
     return {"replicas": spec["replicas"], **desired} if spec.get("bounds") else desired
-
-
-def _condition(condition: Document, thing: str) -> str:
-    """`LinkCarries a->b true: …`; the target is named where it is not the thing itself."""
-    target = str(condition.get("target") or "")
-    named = f" {target}" if target not in ("", thing) else ""
-    return clean(f"{condition['kind']}{named} {condition['status']}: {condition.get('message') or condition.get('evidence') or ''}")
 
 
 def _pairs(value: Any) -> list[str]:
@@ -155,8 +149,10 @@ def _work(work: Document | None) -> Iterator[str]:
     """Tasks by state and what waits for a human; then those that are stuck, with what each waits for."""
     if not work or not work["states"]:
         return
-    asked = {"questions for a human": work["questions"], "effects unknown": work["unknown_effects"]}
-    yield ", ".join([*(f"{n} {state}" for state, n in work["states"].items()), *(f"{n} {what}" for what, n in asked.items() if n)])
+    states = [f"{n} {state}" for state, n in work["states"].items()]
+    asked = counted(work["questions"], "question for a human", "questions for a human") if work["questions"] else ""
+    open_ = counted(work["unknown_effects"], "effect unknown", "effects unknown") if work["unknown_effects"] else ""
+    yield ", ".join(part for part in (*states, asked, open_) if part)
     now = SystemClock().now()
     for task in work["tasks"]:
         name = f"{task['id']} {task['key']}" if task["key"] else task["id"]
@@ -174,10 +170,3 @@ def _change(change: Document) -> str:
 def _step(step: Document, screen: Screen) -> str:
     sign, style = SIGNS.get(step["action"], ("?", "dim"))
     return f"{screen.paint(sign, style)} {clean(step['target'])} {clean(step['reason'])}"
-
-
-def _record(record: Document) -> str:
-    reason = f" ({record['reason']})" if record.get("reason") else ""
-    return clean(
-        f"{record['seq']} {clock_time(record['at'])} {record['actor']} {record['verb']} {record['target']} {record['outcome']}{reason}"
-    )

@@ -8,6 +8,7 @@ from typing import Final
 
 from quarterdeck.cli.render import clock_time, show
 from quarterdeck.cli.screen import Screen, clean
+from quarterdeck.cli.sections import headed, section
 from quarterdeck.cli.session import Session
 from quarterdeck.cli.task_view import budget, event_line, waits
 from quarterdeck.client.wire import Document
@@ -69,10 +70,10 @@ def _drawn(document: Document, screen: Screen) -> list[str]:
         ("Below", counts),
         *(("Stuck", text) for one in document["stuck"][:_STUCK] for text in _stuck(one, now)),
     ]
-    lines = [f"{screen.paint(clean(name), 'bold')}: {clean(document['sentence'])}"]
+    lines = headed(screen, {**document, "target": name})
     lines += [line for label, text in rows if text for line in screen.wrapped(f"  {label:<{_WIDTH}}", clean(text))]
-    lines += [f"  {'History' if n == 0 else '':<{_WIDTH}}{text}" for n, text in enumerate(_told(document, screen))]
-    return [*lines, *(f"  {'Next' if n == 0 else '':<{_WIDTH}}{clean(text)}" for n, text in enumerate(document["next"]))]
+    lines += section(screen, "History", _told(document, screen), _WIDTH)
+    return [*lines, *section(screen, "Next", [clean(text) for text in document["next"]], _WIDTH)]
 
 
 def _stuck(task: Document, now: float) -> Iterator[str]:

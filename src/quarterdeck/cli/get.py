@@ -8,18 +8,20 @@ from typing import Annotated, Final
 
 import typer
 
+from quarterdeck.cli.coming import refuse_noun
 from quarterdeck.cli.completing import noun_names, target_names
-from quarterdeck.cli.render import amount, ended, label, listing, since
+from quarterdeck.cli.render import amount, ended, label, listing, rows, since
 from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Output, Session
-from quarterdeck.cli.status import WatchOption, repeat
-from quarterdeck.cli.task_list import fetch, resolved
+from quarterdeck.cli.status import WatchOption, repeat, steady
+from quarterdeck.cli.task_list import check_states, fetch, resolved
 from quarterdeck.cli.usage import UsageError
 from quarterdeck.client.wire import Document
 from quarterdeck.clock import SystemClock
 from quarterdeck.errors import NotFound, UserError
 
 _DIGEST: Final = 12
+_AGES: Final = ("age", "age_seconds")
 Columns = list[tuple[str, str]]
 NARROW: Final[dict[str, Columns]] = {
     "systems": [("NAME", "name"), ("READY", "ready"), ("REVISION", "revision"), ("SENTENCE", "sentence")],
@@ -72,6 +74,15 @@ NARROW: Final[dict[str, Columns]] = {
         ("ERROR", "error"),
     ],
     "revisions": [("NUMBER", "number"), ("CURRENT", "current"), ("AT", "at"), ("ACTOR", "actor"), ("CODE", "code"), ("REASON", "reason")],
+    "tokens": [
+        ("ID", "id"),
+        ("ROLE", "role"),
+        ("CLUSTER", "cluster"),
+        ("NOTE", "note"),
+        ("CREATED", "created"),
+        ("EXPIRES", "expires"),
+        ("USED", "used"),
+    ],
 }
 WIDE: Final[dict[str, Columns]] = {
     "clusters": [("NAMESPACE", "namespace"), ("QUOTA", "quota"), ("AUTOSCALING", "autoscaling"), ("ENDPOINTS", "endpoints")],
@@ -91,27 +102,40 @@ NEXT: Final = {
     "clusters": "qd explain {0} · qd get agents",
     "agents": "qd explain {0} · qd logs -f {0}",
     "replicas": "qd explain {0} · qd logs -f {0}",
-    "links": "qd validate · qd get conditions",
-    "changes": "qd revert {0}",
+    "links": "qd explain '{0}' · qd validate",
+    "changes": "qd explain TARGET · qd journal",
     "conditions": "qd validate --deep",
-    "revisions": "qd rollback --dry-run",
+    "revisions": "qd plan shows what the spec here would change · qd status",
     "messages": "qd message get {0}",
     "tasks": "qd task get {0} --tree",
     "questions": "qd task answer TASK",
-    "effects": "qd task resolve TASK {0} --done|--failed|--again --reason TEXT",
-    "budgets": "qd budget resume · qd journal",
+    "effects": "qd task get TASK · qd journal",
+    "budgets": "qd task list --state open · qd journal",
+    "tokens": "qd token revoke ID",
 }
-"""What one would do with the first of the list."""
+"""What one would do with the first of the list, where nothing special is possible."""
 PAGED: Final = ("tasks", "messages")
 """Nouns of which there may be very many: with all filters, a page at a time."""
 EMPTY: Final = {
     "changes": "no changes; qd scale makes one",
     "tasks": "no such task; qd task submit gives one",
     "questions": "nothing asks for a human",
-    "effects": "no effect is unknown",
+    "effects": "no effect is unknown, or in the state asked for",
     "messages": "no such message; ctx.publish with a key sends one",
     "budgets": "no budgets; the spec gives some to a cluster or to the system",
+    "tokens": "no token yet; qd token create --role viewer makes one",
 }
+FILLS: Final = {
+    "changes": "qd scale TARGET N --reason TEXT",
+    "tasks": "qd task submit TARGET --data JSON --wait",
+    "questions": "qd get tasks --state waiting",
+    "effects": "qd get tasks",
+    "messages": "qd get tasks",
+    "replicas": "qd status",
+    "budgets": "qd explain spec.budgets",
+    "tokens": "qd token create --role viewer",
+}
+"""The command below an empty list."""
 
 
 def nouns() -> list[str]:
@@ -160,20 +184,43 @@ def get(
         return document if name is None else {**document, "items": _named(document["items"], kind, name)}
 
     if watch:
-        return repeat(session, look, lambda document: draw(session, kind, document))
+        return repeat(session, look, lambda document: draw(session, kind, document), lambda document: rows_of(session, kind, document))
     document = look()
     draw(session, kind, document)
-    if document["items"]:
-        session.next(NEXT[kind].format(label(document["items"][0])))
+    session.next(following(kind, document["items"]))
     return 0
 
 
+def following(kind: str, items: list[Document]) -> str:
+    """What one would do next with a list: only what works with what is in it."""
+    match kind, items:
+        case _, []:
+            return FILLS.get(kind, "qd up")
+        case "revisions", _ if _earlier(items):
+            return "qd rollback --dry-run · qd rollback REVISION"
+        case "changes", _ if live := [one for one in items if one.get("state", "live") == "live"]:
+            return f"qd revert {live[0]['id']}"
+        case "effects", [{"outcome": "unknown", "task": task, "key": key, **_rest}, *_more]:
+            return f"qd task resolve {task} {key} --done|--failed|--again --reason TEXT"
+        case "budgets", _ if any(one.get("tripped") for one in items):
+            return "qd budget resume · qd journal"
+    return NEXT[kind].format(label(items[0]))
+
+
+def _earlier(revisions: list[Document]) -> bool:
+    """Whether there is a revision to go back to: before the current one, and different from it."""
+    now = next((one for one in revisions if one.get("current")), None)
+    return now is not None and any(one["number"] < now["number"] and one.get("digest") != now.get("digest") for one in revisions)
+
+
 def _fits(kind: str, state: str | None, target: str | None, key: str | None) -> None:
-    """Raise UsageError for a filter that the noun does not have."""
+    """Raise UsageError for a filter that the noun does not have, and for a state that it is never in."""
     if kind not in PAGED and (target is not None or key is not None or (state is not None and kind != "effects")):
         raise UsageError(
             f"{kind} cannot be filtered so", hint="--state, --target and --key are for tasks and messages, --state also for effects"
         )
+    if state is not None:
+        check_states(kind, state)
 
 
 def _one(session: Session, kind: str, name: str) -> Document:
@@ -184,6 +231,20 @@ def _one(session: Session, kind: str, name: str) -> Document:
 
 def draw(session: Session, kind: str, document: Document) -> None:
     """Print a List in the columns of its kind."""
+    document, columns = _readable(session, kind, document)
+    listing(session, document, columns, "" if document["items"] else _empty(session, kind))
+
+
+def rows_of(session: Session, kind: str, document: Document) -> object:
+    """What of a List is on the screen, without ages, which rise all the time; all of it for a program."""
+    if session.machine:
+        return steady(document)
+    told, columns = _readable(session, kind, document)
+    return rows(told, [pair for pair in columns if pair[1] not in _AGES])
+
+
+def _readable(session: Session, kind: str, document: Document) -> tuple[Document, Columns]:
+    """A List as people read it, and its columns."""
     columns = NARROW[kind] + (WIDE.get(kind, []) if session.output is Output.wide else [])
     if kind == "revisions" and session.output is Output.table:
         document = {**document, "items": [{**item, "code": str(item["code"])[:_DIGEST]} for item in document["items"]]}
@@ -195,13 +256,14 @@ def draw(session: Session, kind: str, document: Document) -> None:
         now = SystemClock().now()
         document = {**document, "items": [{**item, "age": since(item["created_at"], now)} for item in document["items"]]}
     if kind == "changes" and not session.machine:
-        document = {**document, "items": [{**item, "patch": _readable(item["patch"])} for item in document["items"]]}
+        patches = [{**item["patch"], "value": amount(item["patch"]["field"], item["patch"]["value"])} for item in document["items"]]
+        document = {**document, "items": [{**item, "patch": patch} for item, patch in zip(document["items"], patches, strict=True)]}
     if kind == "budgets" and not session.machine:
         items = [{**item, "tripped": (item["tripped"] or {}).get("reason", "")} for item in document["items"]]
         document = {**document, "items": items}
     if not session.machine:  # a column that no item has says nothing
         columns = [pair for pair in columns if any(pair[1].split(".")[0] in item for item in document["items"])] or columns
-    listing(session, document, columns, "" if document["items"] else _empty(session, kind))
+    return document, columns
 
 
 def _empty(session: Session, kind: str) -> str:
@@ -214,18 +276,15 @@ def _empty(session: Session, kind: str) -> str:
     return EMPTY.get(kind, f"no {kind} yet; qd up deploys a system")
 
 
-def _readable(patch: Document) -> Document:
-    return {**patch, "value": amount(patch["field"], patch["value"])}
-
-
 def _plural(noun: str) -> str:
     for kind in NARROW:
         if noun in (kind, kind.removesuffix("s")):
             return kind
     import difflib  # noqa: PLC0415 only when something is wrong
 
+    refuse_noun(noun)
     near = difflib.get_close_matches(noun, NARROW, n=1)
-    raise UserError(f"there is no noun {noun!r}" + (f"; did you mean {near[0]!r}?" if near else ""), hint=f"one of {', '.join(NARROW)}")
+    raise UsageError(f"there is no noun {noun!r}" + (f"; did you mean {near[0]!r}?" if near else ""), hint=f"one of {', '.join(NARROW)}")
 
 
 def _named(items: list[Document], kind: str, name: str) -> list[Document]:

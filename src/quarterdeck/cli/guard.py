@@ -27,10 +27,17 @@ def allow(session: Session, verb: Verb, given: Mapping[str, Any]) -> None:
         confirm(session, context.name, f"qd {verb.name} changes it.")
 
 
-def confirm(session: Session, name: str, what: str, refused: str = "nothing was changed") -> None:
-    """Have the name typed. Raises UserError for anything else, UsageError where stdin is no terminal."""
+def askable(session: Session, otherwise: str) -> None:
+    """Pass where somebody can answer. Raises UsageError with the command that asks nothing: after --no-input, or without a terminal."""
+    if session.no_input:
+        raise UsageError("this would have to be asked, and --no-input forbids it", hint=otherwise)
     if not sys.stdin.isatty():
-        raise UsageError("stdin is no terminal, so nothing can be asked", hint="say --yes")
+        raise UsageError("stdin is no terminal, so nothing can be asked", hint=otherwise)
+
+
+def confirm(session: Session, name: str, what: str, refused: str = "nothing was changed") -> None:
+    """Have the name typed. Raises UserError for anything else, UsageError where nobody can be asked."""
+    askable(session, "say --yes: then nothing is asked")
     session.words.line(f"{clean(what)} Type {clean(name)} to go on:")
     if sys.stdin.readline().strip() != name:
         raise UserError(f"that is not the name: {refused}", hint=f"type {name}, or say --yes")

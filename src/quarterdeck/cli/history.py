@@ -8,7 +8,7 @@ import typer
 
 from quarterdeck.cli.completing import revision_numbers
 from quarterdeck.cli.deployment import Watch, told
-from quarterdeck.cli.get import draw
+from quarterdeck.cli.get import draw, following
 from quarterdeck.cli.plan import WITHIN, tell
 from quarterdeck.cli.progress import Silent, choose
 from quarterdeck.cli.render import show
@@ -23,8 +23,9 @@ def history(session: Session) -> None:
 
     $ qd history -o wide
     """
-    draw(session, "revisions", session.client.get("/v1/revisions", {"system": session.system}))
-    session.next("qd rollback --dry-run · qd rollback REVISION")
+    document: Document = session.client.get("/v1/revisions", {"system": session.system})
+    draw(session, "revisions", document)
+    session.next(following("revisions", document["items"]))
 
 
 def rollback(
@@ -63,5 +64,5 @@ def rollback(
     if session.machine:
         show(session, made, name=str(made["number"]))
     elif not session.quiet or result.outcome != "ready":
-        session.screen.lines(*told(result, result.seconds))
+        session.screen.lines(*told(result, result.seconds, session.client))
     return result.exit_code

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
+from urllib.parse import urljoin
 
 import typer
 
+from quarterdeck.cli.completing import target_names
+from quarterdeck.cli.explain_link import found_link
 from quarterdeck.cli.render import show
 from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Session
+from quarterdeck.cli.usage import UsageError
+from quarterdeck.client.wire import Document
+from quarterdeck.model.work import is_task_id
+
+_CLUSTER: Final = re.compile(r"([a-z0-9]([a-z0-9_-]*[a-z0-9])?/)?[a-z0-9]([a-z0-9_-]*[a-z0-9])?")
 
 
 class Role(StrEnum):
@@ -26,6 +35,15 @@ class Role(StrEnum):
 
 def open_link(
     session: Session,
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="TARGET",
+            show_default=False,
+            help="Its page: cluster, cluster/agent, cluster/agent-n, a link or a task's id.",
+            autocompletion=target_names,
+        ),
+    ] = None,
     *,
     role: Annotated[Role, typer.Option(help="What the browser may do.")] = Role.admin,
     cluster: Annotated[str | None, typer.Option(metavar="NAME", help="Only this cluster is seen.")] = None,
@@ -34,13 +52,21 @@ def open_link(
     """Open the dashboard in a browser, logged in. The link is printed too; it logs in once.
 
     $ qd open
+    $ qd open analysts/analyst-1         and where the page of a replica is
     $ qd open --print                    for a browser elsewhere
     $ qd open --role viewer --print      for somebody who may look, not touch
 
     No browser is started in CI, in a pipe, or without a display.
     """
-    document = session.client.post("/v1/login", {"role": role.value, "cluster": cluster})
+    check_cluster(cluster)
+    page = _page(session, target) if target else ""
+    document: Document = session.client.post("/v1/login", {"role": role.value, "cluster": cluster})
+    session.warn(_doubts(session, cluster) if cluster else ())
+    if page:
+        document = {**document, "page": urljoin(document["url"], page)}
     show(session, document, lambda screen: screen.line(clean(document["url"])), name=document["url"])
+    if page and not session.machine:
+        session.say(f"once that has logged you in: {clean(document['page'])}")
     if print_ or session.machine or not (sys.stdout.isatty() and displays(os.environ)):
         return
     import webbrowser  # noqa: PLC0415 only where there is one
@@ -49,6 +75,38 @@ def open_link(
         session.say("opened in your browser · next: qd status")
     else:
         session.say("no browser was found: open the link yourself; it logs you in once")
+
+
+def check_cluster(cluster: str | None) -> None:
+    """Raise UsageError for what no cluster can be called."""
+    if cluster is not None and not _CLUSTER.fullmatch(cluster):
+        raise UsageError(
+            f"{cluster!r} is no name of a cluster", hint="--cluster takes CLUSTER or SYSTEM/CLUSTER; qd get clusters lists them"
+        )
+
+
+def _doubts(session: Session, cluster: str) -> list[str]:
+    """A link for a cluster that nobody has is legal, and most often a typing mistake: the words of `qd token create`."""
+    system, _, name = cluster.rpartition("/")
+    systems = [one["name"] for one in session.client.get("/v1/systems")["items"] if system in ("", one["name"])]
+    clusters = (one["name"] for each in systems for one in session.client.get("/v1/clusters", {"system": each})["items"])
+    return [] if name in clusters else [f"no system has a cluster {cluster} now"]
+
+
+def _page(session: Session, target: str) -> str:
+    """The path of a target's page in the dashboard. Raises NotFound for what is not there."""
+    if is_task_id(target):
+        return f"/tasks/{session.client.get(f'/v1/tasks/{target}')['id']}"
+    session, inside = session.aimed_at(target)
+    system = f"?system={session.system}" if session.system else ""
+    if "->" in inside:
+        return f"/links{system}" if found_link(session, inside) else ""
+    place = session.client.get("/v1/explain", {"target": inside, "system": session.system})["target"]
+    if place.endswith(":"):
+        return f"/{system}"
+    agents = session.client.get("/v1/agents", {"system": session.system})["items"]
+    kind = "clusters" if "/" not in place else "agents" if any(agent["name"] == place for agent in agents) else "replicas"
+    return f"/{kind}/{place}{system}"
 
 
 def displays(environ: Mapping[str, str]) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from quarterdeck.cli.verbs import overview
+from quarterdeck.version import VERSION
 
 INTERRUPTED: Final = 130
 READER_GONE: Final = 1
@@ -29,6 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     if not os.environ.get("_QD_COMPLETE") and (not arguments or arguments[0] in ("--help", "-h", "help")):
         sys.stdout.write(f"{overview()}\n")
+        return 0
+    if arguments == ["--version"]:
+        sys.stdout.write(f"qd {VERSION}\n")
         return 0
     from quarterdeck.cli.daemons import find, run  # noqa: PLC0415 help needs none of this
     from quarterdeck.errors import QuarterdeckError  # noqa: PLC0415

@@ -70,8 +70,9 @@ def drawn(document: Document, screen: Screen) -> list[str]:
     for phase in known:
         steps = [step for step in document["steps"] if step["phase"] == phase]
         if steps:
-            lines += [screen.paint(phase, "bold"), *(_step(step, screen) for step in steps)]
-    return [*lines, *([""] if lines else []), summary(document)]
+            lines += [screen.paint(line, "bold") for line in screen.wrapped("", phase)]
+            lines += [line for step in steps for line in _step(step, screen)]
+    return [*lines, *([""] if lines else []), *screen.wrapped("", summary(document))]
 
 
 def summary(document: Document) -> str:
@@ -80,7 +81,7 @@ def summary(document: Document) -> str:
     return f"Plan: {counts['add']} to add, {counts['change']} to change, {counts['remove']} to remove · index {document['index']}"
 
 
-def _step(step: Document, screen: Screen) -> str:
+def _step(step: Document, screen: Screen) -> list[str]:
     sign, style = SIGNS.get(step["action"], ("?", "dim"))
     named = screen.paint(f"{sign} {clean(step['target'])}", style)
-    return f"  {named} {clean(step['reason'])}"
+    return screen.wrapped(f"  {named} ", clean(step["reason"]))

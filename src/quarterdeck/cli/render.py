@@ -119,7 +119,12 @@ def listing(session: Session, document: Mapping[str, Any], columns: Sequence[tup
     if not session.machine and not items:
         session.say(empty)
         return
-    show(session, document, lambda s: table(s, [c for c, _ in columns], [[amount(f, pick(item, f)) for _, f in columns] for item in items]))
+    show(session, document, lambda screen: table(screen, [heading for heading, _ in columns], rows(document, columns)))
+
+
+def rows(document: Mapping[str, Any], columns: Sequence[tuple[str, str]]) -> list[Row]:
+    """The cells of a List document in the given columns."""
+    return [[amount(field, pick(item, field)) for _, field in columns] for item in document["items"]]
 
 
 def label(item: Mapping[str, Any]) -> str:
@@ -185,6 +190,11 @@ def amount(field: str, value: Any) -> str:
     if number and (field in SIZES or field.endswith(("_bytes", "_bytes_limit"))):
         return size(value)
     return clock_time(value) if field in TIMES and value else cell(value)
+
+
+def counted(count: int, noun: str, many: str = "") -> str:
+    """`1 replica`, `2 replicas`; `many` is the plural where an `s` at the end does not make it."""
+    return f"{count} {noun if count == 1 else many or f'{noun}s'}"
 
 
 def size(count: float) -> str:

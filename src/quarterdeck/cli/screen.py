@@ -13,6 +13,8 @@ _ESCAPES: Final = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\
 _NARROWEST: Final = 20
 _ROOM: Final = 24
 """Columns that text beside a label needs to be read."""
+_BELOW: Final = "   "
+"""Before text that stands below its label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +51,19 @@ class Screen:
 
     def wrapped(self, label: str, text: str) -> list[str]:
         """A label and text beside it, broken at words where the terminal ends; on a narrow one the text begins below the label."""
-        whole = f"{label}{text}".rstrip()
-        indent = len(_ESCAPES.sub("", label))
-        if not self.width or indent + len(text) <= self.width:
-            return [whole]
+        plain = _ESCAPES.sub("", label)
+        indent = len(plain)
+        if not self.width or indent + len(_ESCAPES.sub("", text)) <= self.width:
+            return [f"{label}{text}".rstrip()]
         import textwrap  # noqa: PLC0415 only where something does not fit
 
-        if self.width - indent >= _ROOM:
+        if not indent or self.width - indent >= _ROOM:
             first, *more = textwrap.wrap(text, self.width - indent, break_on_hyphens=False)
             return [f"{label}{first}", *(" " * indent + line for line in more)]
-        return [label.rstrip(), *(f"   {line}" for line in textwrap.wrap(text, self.width - 3, break_on_hyphens=False))]
+        fits = len(plain.rstrip()) <= self.width
+        above = [label.rstrip()] if fits else textwrap.wrap(plain, self.width, break_on_hyphens=False)
+        below = textwrap.wrap(text, self.width - len(_BELOW), break_on_hyphens=False)
+        return [*(above if plain.strip() else ()), *(f"{_BELOW}{line}" for line in below)]
 
     def fit(self, text: str) -> str:
         """As the stream's encoding can say it."""

@@ -39,6 +39,7 @@ class Choices:
     quiet: bool = False
     context: str | None = None
     yes: bool = False
+    no_input: bool = False
 
     def over(self, outer: Choices) -> Choices:
         """These, and what was said before the verb where these are silent."""
@@ -57,6 +58,7 @@ class Session:
     words: Screen
     context: Context | None = None
     yes: bool = False
+    no_input: bool = False
 
     @classmethod
     def begin(cls, choices: Choices) -> Session:
@@ -71,6 +73,7 @@ class Session:
             Screen.of(sys.stderr, os.environ),
             context,
             choices.yes,
+            choices.no_input,
         )
 
     @property

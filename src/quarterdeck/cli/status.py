@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, Final
 
 import typer
 
 from quarterdeck.cli.phases import failure_lines, phase_lines
-from quarterdeck.cli.render import cell, clock_time, show
+from quarterdeck.cli.render import cell, clock_time, counted, show, size
 from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Session
 from quarterdeck.client.wire import Document
 from quarterdeck.errors import Transient
 
 WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Show it again when it changes.")]
+
+_FILES: Final = (
+    ("database_bytes", "database"),
+    ("wal_bytes", "write-ahead log"),
+    ("head_file_bytes", "head file"),
+    ("kept_after_failure_bytes", "kept after a failure"),
+)
+"""The files of the store, and what people call them; one that is empty is left out."""
 
 
 def status(session: Session, watch: WatchOption = False) -> int:
@@ -39,12 +47,21 @@ def status(session: Session, watch: WatchOption = False) -> int:
         print_it(document)
         session.next(_following(document))
         return 0
-    return repeat(session, look, print_it)
+    return repeat(
+        session, look, print_it, lambda document: steady(document) if session.machine else drawn(_rested(document), session.screen)
+    )
 
 
-def repeat(session: Session, look: Callable[[], Document], print_it: Callable[[Document], None], *, every: float = 1.0) -> int:
-    """Print what `look` gives whenever it changes, until interrupted; a control plane that restarts is a pause."""
-    seen: Document | None = None
+def repeat(
+    session: Session,
+    look: Callable[[], Document],
+    print_it: Callable[[Document], None],
+    shown: Callable[[Document], object],
+    *,
+    every: float = 1.0,
+) -> int:
+    """Print what `look` gives whenever what is `shown` of it changes, until interrupted; a control plane that restarts is a pause."""
+    seen: object = None
     while True:
         try:
             document = look()
@@ -53,12 +70,17 @@ def repeat(session: Session, look: Callable[[], Document], print_it: Callable[[D
                 raise
             time.sleep(every)
             continue
-        if steady(document) != (steady(seen) if seen else None):
+        if (now := shown(document)) != seen:
             if session.screen.live and not session.machine:
                 session.screen.out.write("\x1b[H\x1b[2J")
             print_it(document)
-            seen = document
+            seen = now
         time.sleep(every)
+
+
+def _rested(document: Document) -> Document:
+    """Without how full things are, which changes all the time."""
+    return {**document, "limits": {}}
 
 
 def steady(value: Any) -> Any:
@@ -72,10 +94,11 @@ def drawn(document: Document, screen: Screen) -> list[str]:
     """The whole screen."""
     word, style = _state(document)
     title = f"{screen.paint(clean(document['system']), 'bold')} is {screen.paint(word, style)}"
-    lines = [f" {title} · revision {document['revision']} · {document.get('engine', '')} engine · {clean(document['sentence'])}"]
+    more = f"revision {document['revision']} · {clean(document.get('engine', ''))} engine · {clean(document['sentence'])}"
+    lines = screen.wrapped(f" {title} · ", more)
     lines += [line for phase in document["phases"] for line in phase_lines(screen, phase)]
     if document.get("failure"):
-        lines += failure_lines(document)
+        lines += [line for one in failure_lines(document) for line in screen.wrapped(" ", one.strip())]
     rows = [
         ("Stopped", _stop(document.get("stopped"))),
         ("Replicas", f"{document['agents']['ready']} of {document['agents']['desired']} ready, at most {document['capacity']['max']}"),
@@ -122,7 +145,24 @@ def _context(session: Session) -> list[str]:
 
 
 def _limits(limits: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(f"Limits {name}" if number == 0 else f"       {name}", cell(value)) for number, (name, value) in enumerate(limits.items())]
+    told = [row for name, value in limits.items() for row in _limit(name, value)]
+    return [(f"Limits {name}" if number == 0 else f"       {name}", text) for number, (name, text) in enumerate(told)]
+
+
+def _limit(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """How much is kept of something, and how much of it there may be, in words."""
+    match name, value:
+        case "store", {"journal_records": records, "journal_records_limit": most, "journal_bytes": held, "journal_bytes_limit": room}:
+            yield "store", ", ".join(f"{words} {size(value[field])}" for field, words in _FILES if value.get(field))
+            yield "journal", f"{records} of {counted(most, 'record')}, {size(held)} of {size(room)}"
+        case "bus", {"bytes": held, "per_agent_limit": most}:
+            yield "bus", f"{size(held)}, at most {size(most)} an agent"
+        case "logs", {"bytes": held, "per_replica_limit": most}:
+            yield "logs", f"{size(held)}, at most {size(most)} a replica"
+        case "revisions", {"limit": most, **use}:
+            yield "revisions", f"{use['kept']} of {most} kept" if "kept" in use else f"at most {most} kept"
+        case _:
+            yield name, cell(value).replace("_", " ")
 
 
 def _validation(items: list[Document]) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from quarterdeck.cli import direct, direct_task
-from quarterdeck.cli.change import ReasonOption
+from quarterdeck.cli.change import DryRunOption, ReasonOption, rehearse
 from quarterdeck.cli.completing import agent_names, cluster_names
 from quarterdeck.cli.render import show
 from quarterdeck.cli.screen import Screen, clean
@@ -48,28 +48,29 @@ def stop(session: Session) -> None:
     """
 
 
-def fleet(session: Session, reason: ReasonOption, drain: DrainOption = "0") -> int:
+def fleet(session: Session, reason: ReasonOption, drain: DrainOption = "0", dry_run: DryRunOption = False) -> int:
     """Stop everything: every replica of every system, or of the one that -s names.
 
     $ qd stop fleet --reason "incident 4711"
+    $ qd stop fleet --reason "incident 4711" --dry-run     the plan of it
     """
-    return _stop(session, ("", "/v1/stops/fleet", {}), reason, duration(drain))
+    return _stop(session, ("", "/v1/stops/fleet", {}), reason, duration(drain), dry_run=dry_run)
 
 
-def cluster(session: Session, name: ClusterArgument, reason: ReasonOption, drain: DrainOption = "0") -> int:
+def cluster(session: Session, name: ClusterArgument, reason: ReasonOption, drain: DrainOption = "0", dry_run: DryRunOption = False) -> int:
     """Stop every agent of a cluster.
 
     $ qd stop cluster analysts --reason "wrong data"
     """
-    return _inside(session, name, 0, reason, drain)
+    return _inside(session, name, 0, reason, drain, dry_run=dry_run)
 
 
-def agent(session: Session, name: AgentArgument, reason: ReasonOption, drain: DrainOption = "0") -> int:
+def agent(session: Session, name: AgentArgument, reason: ReasonOption, drain: DrainOption = "0", dry_run: DryRunOption = False) -> int:
     """Stop every replica of an agent.
 
     $ qd stop agent analysts/analyst --reason "it mails customers" --drain 5s
     """
-    return _inside(session, name, 1, reason, drain)
+    return _inside(session, name, 1, reason, drain, dry_run=dry_run)
 
 
 def task(session: Session, task: TaskArgument, reason: ReasonOption, drain: DrainOption = "0") -> int:
@@ -88,21 +89,25 @@ def task(session: Session, task: TaskArgument, reason: ReasonOption, drain: Drai
     return _by_either(session, f"/v1/stops/tasks/{task}", {"reason": reason, "drain": seconds}, past)
 
 
-def _inside(session: Session, name: str, slashes: int, reason: str, drain: str) -> int:
+def _inside(session: Session, name: str, slashes: int, reason: str, drain: str, *, dry_run: bool) -> int:
     session, target = session.aimed_at(name)
     if target.count("/") != slashes or not all(target.split("/")):
         raise UsageError(f"{name!r} is no {'agent' if slashes else 'cluster'}", hint="qd stop cluster NAME, qd stop agent CLUSTER/AGENT")
-    return _stop(session, (target, "/v1/stops", {"target": target}), reason, duration(drain))
+    return _stop(session, (target, "/v1/stops", {"target": target}), reason, duration(drain), dry_run=dry_run)
 
 
-def _stop(session: Session, wish: tuple[str, str, Document], reason: str, drain: float) -> int:
+def _stop(session: Session, wish: tuple[str, str, Document], reason: str, drain: float, *, dry_run: bool) -> int:
     _needs(reason)
     target, path, fields = wish
+    body = {"system": session.system, **fields, "reason": reason, "drain": drain}
+    if dry_run:
+        rehearse(session, session.client.post(path, {**body, "dry_run": True}))
+        return 0
 
     def past(home: Home, began: float) -> Document:
         return _past(home, direct.Wish(session.system or "", target, reason, getpass.getuser(), drain, began))
 
-    return _by_either(session, path, {"system": session.system, **fields, "reason": reason, "drain": drain}, past)
+    return _by_either(session, path, body, past)
 
 
 def _by_either(session: Session, path: str, body: Document, past: Callable[[Home, float], Document]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
+from quarterdeck.cli.guard import askable
 from quarterdeck.cli.render import clock_time
 from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Session
@@ -24,8 +25,7 @@ def asked(session: Session, task: str, name: str | None) -> tuple[str, str]:
     if len(open_) > 1:
         raise UsageError(f"task {task} asks {len(open_)} things", hint=f"--name {clean(' or '.join(one['name'] for one in open_))}")
     (question,) = open_
-    if not sys.stdin.isatty():
-        raise UsageError("stdin is no terminal, so nothing can be asked", hint=f"give the answer: qd task answer {task} TEXT")
+    askable(session, f"give the answer: qd task answer {task} TEXT")
     return question["name"], _read(session, document, question)
 
 

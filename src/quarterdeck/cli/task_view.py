@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from quarterdeck.cli.render import clock_time, moment, since, style_of
+from quarterdeck.cli.render import clock_time, counted, moment, since, style_of
 from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.client.wire import Document
 
@@ -28,9 +28,9 @@ def ending(document: Document, children: int, effects: int, screen: Screen) -> s
     tries = document["attempts"]
     parts = [
         f"task {document['id']} {_state(document, screen)}{took}",
-        f"{tries} attempts" if tries > 1 else "",
-        f"{children} {'child' if children == 1 else 'children'}" if children else "",
-        f"{effects} {'effect' if effects == 1 else 'effects'}" if effects else "",
+        counted(tries, "attempt") if tries > 1 else "",
+        counted(children, "child", "children") if children else "",
+        counted(effects, "effect") if effects else "",
         brief(document["result"]) if document["state"] == "done" else clean(document["reason"] or document["error"] or ""),
     ]
     return " · ".join(part for part in parts if part)

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Final
 
-from quarterdeck.cli.render import show
+from quarterdeck.cli.render import counted, show
 from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Session
 from quarterdeck.cli.task_view import drawn, ending, spell
@@ -67,7 +67,7 @@ class Seen:
     def line(self) -> str:
         """`running on front/intake-0 · 4 of 6 children done`."""
         where = f" on {clean(self.replica)}" if self.replica and self.state in ("running", "waiting") else ""
-        below = f"{len(self.over)} of {len(self.children)} children done" if self.children else ""
+        below = f"{len(self.over)} of {counted(len(self.children), 'child', 'children')} done" if self.children else ""
         tries = f"attempt {self.attempts}" if self.attempts > 1 else ""
         return " · ".join(part for part in (f"{self.state}{where}", tries, below, self.said) if part)
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Final
 
 import typer
 
-from quarterdeck.cli.link import Role
-from quarterdeck.cli.render import listing, show
+from quarterdeck.cli.get import draw, following
+from quarterdeck.cli.link import Role, check_cluster
+from quarterdeck.cli.render import show
 from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Session
 from quarterdeck.cli.times import duration
+from quarterdeck.cli.usage import UsageError
 
-_COLUMNS = [
-    ("ID", "id"),
-    ("ROLE", "role"),
-    ("CLUSTER", "cluster"),
-    ("NOTE", "note"),
-    ("CREATED", "created"),
-    ("EXPIRES", "expires"),
-    ("USED", "used"),
-]
+_LEAST, _MOST = "1s", "365d"
+_LONGEST_NOTE: Final = 200
+_ID: Final = re.compile(r"[0-9a-f]{1,64}")
 
 
 def create(
@@ -39,7 +36,13 @@ def create(
 
     viewer reads; operator also changes, asks and validates; deployer also deploys and rolls back; admin may do everything.
     """
-    made = session.client.post("/v1/tokens", {"role": role.value, "cluster": cluster, "ttl": duration(ttl), "note": note})
+    seconds = duration(ttl)
+    if not duration(_LEAST) <= seconds <= duration(_MOST):
+        raise UsageError(f"no token works for {ttl}", hint=f"--ttl takes {_LEAST} to {_MOST}, for example 12h or 30d")
+    if len(note) > _LONGEST_NOTE:
+        raise UsageError(f"a note of {len(note)} characters is too long", hint=f"--note takes {_LONGEST_NOTE} characters")
+    check_cluster(cluster)
+    made = session.client.post("/v1/tokens", {"role": role.value, "cluster": cluster, "ttl": seconds, "note": note})
     session.warn(made["warnings"])
     show(session, made, lambda screen: screen.line(clean(made["token"])), name=made["id"])
     session.say(f"token {made['id']} works until {clean(made['expires'])} · send it as Authorization: Bearer TOKEN · next: qd token list")
@@ -50,8 +53,9 @@ def list_(session: Session) -> None:
 
     $ qd token list -o json
     """
-    listing(session, session.client.get("/v1/tokens"), _COLUMNS, "no token yet; qd token create --role viewer makes one")
-    session.say("next: qd token revoke ID")
+    document = session.client.get("/v1/tokens")
+    draw(session, "tokens", document)
+    session.say(f"next: {following('tokens', document['items'])}")
 
 
 def revoke(
@@ -64,6 +68,8 @@ def revoke(
 
     $ qd token revoke 0b55d336 --reason "laptop lost"
     """
+    if not _ID.fullmatch(id):
+        raise UsageError(f"{id!r} is no token's id", hint="qd token list shows them, for example 0b55d336")
     done = session.client.delete(f"/v1/tokens/{id}", {"reason": reason or None})
 
     def text(screen: Screen) -> None:

@@ -14,7 +14,7 @@ import typer
 from quarterdeck.cli.deployment import Result, Watch, told
 from quarterdeck.cli.plan import summary
 from quarterdeck.cli.progress import Progress, Silent, Style, choose
-from quarterdeck.cli.render import dump, show
+from quarterdeck.cli.render import counted, dump, show
 from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Session
 from quarterdeck.cli.source import USUAL, FileArgument, Source
@@ -145,7 +145,7 @@ class Up:
             )
             plan = revision.get("plan")
             if plan and plan["steps"]:
-                self.session.screen.line(f" {sized(plan)}")
+                self.session.screen.lines(*self.session.screen.wrapped(" ", sized(plan)))
 
     def _unchanged(self, revision: Document) -> Document | None:
         """The status when there is nothing to do, said on the screen; None when there is."""
@@ -161,7 +161,7 @@ class Up:
 
     def _end(self, result: Result, seconds: float | None) -> Result:
         status = result.status
-        lines = told(result, seconds)
+        lines = told(result, seconds, self.session.client)
         if self.worded:
             self.session.screen.lines(*lines[:1])
             if result.outcome == "ready":
@@ -194,7 +194,7 @@ def sized(plan: Document) -> str:
     replicas = sum(int(count) for count in counts if count.isdecimal())
     links = sum(step["phase"] == "service_mesh_configuration" for step in steps)
     parts = [(len(rooms), "cluster"), (replicas, "replica"), (links, "link")]
-    return "Plan: " + ", ".join(f"{n} {noun}{'' if n == 1 else 's'}" for n, noun in parts if n) + " to create"
+    return "Plan: " + ", ".join(counted(n, noun) for n, noun in parts if n) + " to create"
 
 
 def shortened(path: Path) -> str:

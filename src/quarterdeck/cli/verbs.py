@@ -140,6 +140,7 @@ SHARED: Final = (
     ("-q, --quiet", "data and errors only"),
     ("--context NAME", "a context of qd context list (QUARTERDECK_CONTEXT)"),
     ("-y, --yes", "do not ask"),
+    ("--no-input", "never ask: fail where an answer is needed"),
 )
 
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from importlib.metadata import version as installed
+from typing import Annotated
+
+import typer
 
 from quarterdeck.cli.render import show
 from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Session
 
 
-def version(session: Session) -> None:
+def version(
+    session: Session, client: Annotated[bool, typer.Option("--client", help="Only of this command; no control plane is asked.")] = False
+) -> None:
     """Version of this command and of the control plane, if one runs.
 
     $ qd version -o json
+    $ qd version --client          the same as qd --version
     """
-    own, server = installed("quarterdeck"), session.client.answers()
+    own, server = installed("quarterdeck"), None if client else session.client.answers()
     document = {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "Version", "client": {"version": own}, "server": server}
 
     def text(screen: Screen) -> None:
@@ -25,7 +31,9 @@ def version(session: Session) -> None:
             )
 
     show(session, document, text, name=own)
-    if server is None:
+    if client:
+        session.next("qd version")
+    elif server is None:
         session.say("no control plane runs for this home; qd up starts one")
     else:
         session.next("qd status")

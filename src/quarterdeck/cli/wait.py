@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from quarterdeck.cli.completing import goals
+from quarterdeck.cli.completing import goals, target_names
 from quarterdeck.cli.session import Session
 from quarterdeck.cli.times import duration
 from quarterdeck.cli.usage import UsageError
@@ -21,34 +21,70 @@ _SLICE: Final = 5.0
 
 def wait(
     session: Session,
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="TARGET",
+            show_default=False,
+            help="cluster, cluster/agent or cluster/agent-n; without it the whole system.",
+            autocompletion=target_names,
+        ),
+    ] = None,
     goal: Annotated[
         str,
         typer.Option(
-            "--for", metavar="GOAL", help="ready, or NAME=STATE of a replica or of all replicas of an agent.", autocompletion=goals
+            "--for", metavar="GOAL", help="ready (or condition=Ready), a state of replicas, or TARGET=STATE.", autocompletion=goals
         ),
     ] = "ready",
     timeout: Annotated[str, typer.Option(metavar="TIME", help="How long, e.g. 90s.")] = "1m",
 ) -> int:
-    """Wait until the system is ready, or a replica or agent is in a state. Exit 5 when time is up.
+    """Wait until the system is ready, or all replicas of a target are in a state. Exit 5 when time is up.
 
     $ qd wait --for ready --timeout 90s
+    $ qd wait analysts/analyst --for ready
     $ qd wait --for collectors/collector-1=ready
     """
-    name, mark, state = goal.partition("=")
-    if not mark and name != "ready":
-        raise UsageError(f"{goal!r} is nothing to wait for", hint="write ready, or NAME=STATE, e.g. collectors/collector-1=ready")
-    if mark and state not in REPLICA.moves:
-        raise UsageError(f"no replica is ever {state!r}", hint=f"one of {', '.join(REPLICA.moves)}")
+    name, state = _meant(target, goal)
     session, name = session.aimed_at(name)
+    if state and not name:  # `system:`
+        name, state = "", _whole(goal, state)
     deadline = session.client.clock.monotonic() + duration(timeout)
     while True:
         met, seen = _look(session.client, session.system, name, state)
         if met:
-            session.next(f"qd explain {name}" if mark else "qd status")
+            session.next(f"qd explain {name}" if state else "qd status")
             return 0
         if session.client.clock.monotonic() >= deadline:
-            raise Transient(f"{goal} was not reached within {timeout}: {seen}", hint=f"qd explain {name}" if mark else "qd status")
+            raise Transient(f"{goal} was not reached within {timeout}: {seen}", hint=f"qd explain {name}" if state else "qd status")
         time.sleep(EVERY)
+
+
+def _meant(target: str | None, goal: str) -> tuple[str, str]:
+    """(target, the state of its replicas); ("", "") is the whole system, ready. Raises UsageError for what cannot be waited for."""
+    kind, mark, state = goal.partition("=")
+    if kind == "condition":
+        if state.lower() != "ready":
+            raise UsageError(
+                f"the condition {state!r} cannot be waited for", hint="--for condition=Ready; qd get conditions shows the others"
+            )
+        kind, mark, state = "ready", "", ""
+    if mark and target is not None:
+        raise UsageError(f"{target} and {goal} name two targets", hint=f"qd wait {target} --for {state or 'ready'}")
+    if not mark:
+        if target is None:
+            return "", _whole(goal, kind)
+        kind, state = target, kind
+    if state not in REPLICA.moves:
+        raise UsageError(f"no replica is ever {state!r}", hint=f"one of {', '.join(REPLICA.moves)}")
+    return kind, state
+
+
+def _whole(goal: str, state: str) -> str:
+    """A system is waited for to be ready, and nothing else."""
+    if state != "ready":
+        hint = "write ready, or name a target: qd wait collectors/collector-1 --for ready"
+        raise UsageError(f"{goal!r} is nothing that a whole system is waited for", hint=hint)
+    return ""
 
 
 def _look(client: Wire, system: str | None, name: str, state: str) -> tuple[bool, str]:
@@ -60,5 +96,6 @@ def _look(client: Wire, system: str | None, name: str, state: str) -> tuple[bool
         items = client.get("/v1/replicas", {"system": system}, timeout=_SLICE)["items"]
     except (Transient, NotFound) as error:
         return False, error.message
-    states = [item["state"] for item in items if name in (item["name"], f"{item['cluster']}/{item['agent']}", item["agent"])]
+    places = ((item["state"], (item["name"], f"{item['cluster']}/{item['agent']}", item["agent"], item["cluster"])) for item in items)
+    states = [state for state, names in places if name in names]
     return bool(states) and all(one == state for one in states), ", ".join(states) or f"there is no replica {name}"

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import h11
 
 from quarterdeck.client.doors import Place, Remote
-from quarterdeck.client.wire import Event, EventReader, Request, Unreached, refusal, unreachable
+from quarterdeck.client.wire import Event, EventReader, Request, Unreached, lost, refusal, unreachable
 from quarterdeck.errors import Forbidden, QuarterdeckError, Transient
 from quarterdeck.model.home import Home
 
@@ -70,7 +70,7 @@ class Exchange:
             async with asyncio.timeout(timeout), self._answer(request) as (answer, connection):
                 body = b"".join([part async for part in _body(connection)])
         except TimeoutError as error:
-            raise Transient(f"no answer to {request.name} within {timeout:g} s: the outcome is unknown", hint="qd status") from error
+            raise lost(request, f"gives no answer to {request.name} within {timeout:g} s") from error
         if answer.status_code >= HTTPStatus.BAD_REQUEST:
             raise _refused(answer, body)
         try:
@@ -112,7 +112,7 @@ class Exchange:
         except (OSError, h11.ProtocolError) as error:
             if isinstance(error, TimeoutError):
                 raise
-            raise Transient(f"the control plane went away during {request.name}: the outcome is unknown", hint="qd status") from error
+            raise lost(request, f"went away during {request.name}") from error
         finally:
             self._keep(connection)
 

@@ -152,9 +152,9 @@ class Wire:
                 raise refusal(answer.read(), answer.status, answer.getheader("Retry-After"))
             yield answer
         except TimeoutError as error:
-            raise Transient(f"no answer to {request.name} within {timeout:g} s: the outcome is unknown", hint="qd status") from error
+            raise lost(request, f"gives no answer to {request.name} within {timeout:g} s") from error
         except (OSError, http.client.HTTPException) as error:
-            raise Transient(f"the control plane went away during {request.name}: the outcome is unknown", hint="qd status") from error
+            raise lost(request, f"went away during {request.name}") from error
         finally:
             connection.close()
 
@@ -178,6 +178,14 @@ class Wire:
                 message = f"no control plane answers for {self.place.root}"
                 raise Unreached(message, hint="start one with qd up", where=str(self.place.api_socket)) from error
             return connection
+
+
+def lost(request: Request, what: str) -> Transient:
+    """A request that was sent and not answered. What only reads has no outcome; of everything else nobody knows it."""
+    if request.method == "GET":
+        hint = "qd doctor looks at what is wrong; its node restarts one that hangs, so try again in a few seconds"
+        return Transient(f"the control plane {what}", hint=hint)
+    return Transient(f"the control plane {what}: the outcome is unknown", hint="qd status tells how it stands now")
 
 
 def unreachable(remote: Remote, error: OSError) -> QuarterdeckError:

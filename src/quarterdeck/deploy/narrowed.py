@@ -6,11 +6,13 @@ A link that leaves or enters the cluster is part of it, with the name of the clu
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from quarterdeck.clock import Clock
 from quarterdeck.deploy.converged import Conditions
 from quarterdeck.deploy.drafts import Planned
 from quarterdeck.deploy.fleet import Fleet
+from quarterdeck.deploy.readiness import RULES
 from quarterdeck.deploy.reconcile import Look
 from quarterdeck.model.desired import Desired, Link
 from quarterdeck.model.grant import Grant
@@ -18,6 +20,7 @@ from quarterdeck.model.records import Actor, Change
 from quarterdeck.model.world import WorkloadSeen, World
 from quarterdeck.store import changes
 
+Json = dict[str, Any]
 PHASE = "Phase"
 """The kind of the Conditions that keep how long a phase took: their evidence is a number."""
 
@@ -119,7 +122,7 @@ def desired_of(whole: Desired, cluster: str) -> Desired:
 
 
 def world_of(whole: World, cluster: str) -> World:
-    """One cluster as it is. Weakenings are the machine's and may name what runs elsewhere on it."""
+    """One cluster as it is. What the machine lacks concerns it as much as any other, and names nothing that runs."""
     bus = replace(
         whole.bus,
         accounts=whole.bus.accounts & {cluster},
@@ -131,7 +134,6 @@ def world_of(whole: World, cluster: str) -> World:
         namespaces=tuple(n for n in whole.namespaces if n.cluster == cluster),
         workloads=tuple(w for w in whole.workloads if _of(w.name, cluster)),
         links=tuple(k for k in whole.links if _ends_at(k, cluster)),
-        weakenings=(),
         delivered=tuple(d for d in whole.delivered if d.destination == cluster),
     )
 
@@ -143,6 +145,18 @@ def conditions_of(whole: Conditions, desired: Desired, cluster: str) -> Conditio
     times = {key: replace(c, message="") for key, c in whole.items() if c.kind == PHASE}
     told = {key: replace(c, evidence="", message="") for key, c in whole.items() if key not in mine and c.target in about}
     return {**mine, **told, **times}
+
+
+def points_of(told: Json, desired: Desired) -> Json:
+    """Of a readiness score what can be seen of one cluster: a rule with a proof that has no target here may hold elsewhere or not."""
+    seen = {rule.name for rule in RULES if set(rule.kinds) <= {kind for kind, _ in rule.wanted(desired)}}
+    points = [{**point, "evidence": _named(point["evidence"])} for point in told["points"] if point["name"] in seen]
+    return {"score": sum(point["earned"] for point in points), "points": points, "next": []}
+
+
+def _named(evidence: str) -> str:
+    """Evidence without the colons after which nothing is told."""
+    return evidence.replace(": ;", ";").replace(": and ", " and ").removesuffix(": ")
 
 
 def _of(target: str, cluster: str) -> bool:

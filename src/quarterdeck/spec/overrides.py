@@ -5,6 +5,7 @@ Pure, and independent of the order in which the Changes are given.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -94,7 +95,8 @@ def kept_by(spec: SystemSpec, changes: Sequence[Change], text: str, now: float) 
 
 def cite(change: Change, now: float, extra: str = "") -> str:
     """`(human change 12, "load test", until 18:00 UTC)`; the date too when the end is on another day."""
-    parts = [f"{change.author} change {change.id}"]
+    number = "" if change.id == sys.maxsize else f" {change.id}"  # only planned: it has none yet
+    parts = [f"{change.author} change{number}"]
     if change.reason:
         parts.append(f'"{change.reason}"')
     if change.until is not None:

@@ -145,3 +145,10 @@ def test_the_page_of_a_release_shows_the_plan_ends_them_and_returns_to_the_targe
     again = control.post_form("/act/release", {**wish, "confirmed": "yes"})
     assert again.status == 409
     assert "nothing holds or quarantines" in again.text
+
+
+def test_a_change_that_is_only_planned_has_no_number(control):
+    control.up()
+    body = {"target": "one/reader", "field": "replicas", "value": 3, "reason": "load test", "dry_run": True}
+    (step,) = control.post("/v1/changes", body).json["steps"]
+    assert '(human change, "load test")' in step["reason"]

@@ -131,3 +131,8 @@ def test_the_description_of_the_api_tells_of_the_dry_run(control):
     described = control.get("/openapi.json").json["components"]["schemas"]["RollbackBody"]
     assert "dry_run" in described["properties"]
     assert "change nothing" in described["description"]
+
+
+def test_the_revisions_that_are_kept_stand_beside_their_limit(control):
+    control.up()
+    assert control.get("/v1/status").json["limits"]["revisions"] == {"kept": 1, "limit": 10}

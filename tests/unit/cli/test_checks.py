@@ -9,6 +9,8 @@ import pytest
 
 from quarterdeck.cli import checks, checks_home
 from quarterdeck.clock import VirtualClock
+from quarterdeck.engines.local.node import rooms
+from quarterdeck.engines.local.node.isolation import Isolation
 from quarterdeck.errors import UserError
 from quarterdeck.model.home import Home
 
@@ -48,6 +50,31 @@ def test_without_landlock_and_without_root_agents_can_read_the_home():
     assert checks.landlock(0, root=False).status == "warning"
     assert checks.landlock(0, root=True).status == "ok"
     assert checks.landlock(4, root=False).status == "ok"
+
+
+def test_every_weakening_of_the_machine_has_its_row(monkeypatch):
+    """The dashboard's settings say that the doctor tells how to mend them."""
+    old = rooms.Cgroups("v1", {name: Path(f"/{name}") for name in ("cpu", "memory", "pids")})
+    monkeypatch.setattr(rooms, "find", lambda _label: old)
+    monkeypatch.setattr(Path, "rmdir", lambda _path: None)
+    assert (checks.cgroups().status, "nothing is wrong, but weaker" in checks.cgroups().found) == ("ok", True)
+    assert (checks.sandbox(Isolation(uid=True, landlock=0)).status, checks.UNSANDBOXED[:11]) == ("ok", "unsandboxed")
+    weak = checks.sandbox(Isolation(uid=False, landlock=4))
+    assert (weak.status, "no signal scope" in weak.found, "6.12" in weak.mend) == ("warning", True, True)
+
+
+@pytest.mark.parametrize("isolation", [Isolation(uid=False, landlock=0), Isolation(uid=False, landlock=4), Isolation(uid=True, landlock=7)])
+@pytest.mark.parametrize("cgroups", [rooms.NONE, rooms.Cgroups("v1", {}), rooms.Cgroups("v2", {"cpu": Path("/x")})])
+def test_what_a_control_plane_calls_weakened_is_told_by_a_row(isolation, cgroups):
+    assert [text for text in (*isolation.weakenings, *cgroups.weakenings) if checks_home._mend(text)] == []
+    for text in (
+        "room a.b without its limits: refused",
+        "some replicas are spawned, not forked: x",
+        "read-only store",
+        *Isolation(uid=False, landlock=7, root=True).weakenings[1:],
+        "of a later version",
+    ):
+        assert checks_home._mend(text)
 
 
 def test_looking_at_cgroups_leaves_none_behind():

@@ -52,6 +52,15 @@ def test_a_table_without_rows_is_its_heading():
     assert drawn(20, rows=[]) == ["NAME  STATE  REASON"]
 
 
+@pytest.mark.parametrize("label", ["", "  ", "\x1b[1mcollectors-of-everything/intake\x1b[0m: "])
+def test_a_label_that_is_empty_or_too_wide_folds_too(label):
+    lines = Screen(io.StringIO(), width=20).wrapped(label, "a sentence that does not fit beside it")
+    assert max(len(line) for line in lines if "\x1b" not in line) <= 20
+    assert all(line.strip() for line in lines)
+    assert " ".join(" ".join(lines).split()).endswith("a sentence that does not fit beside it")
+    assert "\x1b" not in "".join(lines)  # an escape sequence is never torn
+
+
 @pytest.mark.parametrize("width", [20, 40, 80])
 def test_text_beside_a_label_breaks_at_words(width):
     screen = Screen(io.StringIO(), width=width)

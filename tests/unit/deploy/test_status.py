@@ -79,3 +79,16 @@ def test_a_phase_is_told_as_done_only_together_with_the_time_it_took(scene):
     found = status(scene)
     assert {(p["status"], p["seconds"] is None) for p in found["phases"]} == {("done", False), ("running", True)}
     assert not found["ready"]
+
+
+def test_a_phase_that_failed_tells_how_long_ago_it_was_whole_or_the_one_before_it_was(scene):
+    scene.replica("b/writer-0", state="failed", reason="exit 1")
+    scene.world = replace(scene.world, at=scene.world.at + 7)
+    failed = status(scene)["phases"][4]
+    assert (failed["status"], failed["seconds"]) == ("failed", 7.0)
+    del scene.conditions["Phase", PHASES[4]]
+    before = scene.conditions["Phase", PHASES[3]]
+    scene.conditions["Phase", PHASES[3]] = replace(before, observed=before.observed + 3)
+    assert status(scene)["phases"][4]["seconds"] == 4.0
+    del scene.conditions["Phase", PHASES[3]]
+    assert status(scene)["phases"][4]["seconds"] is None
