@@ -95,7 +95,7 @@ def _views(found: Comparison, conditions: Conditions, all_checks: Iterable[Check
         elif all(c.state == "done" for c in mine) and (reached or name == "agent_cluster_deployment"):
             status, message = "done", _message(name, found, conditions)
         else:
-            status, message = ("running", _waiting(mine)) if reached else ("pending", "")
+            status, message = ("running", _waiting(mine, conditions)) if reached else ("pending", "")
         reached = reached and status == "done"
         views.append(PhaseView(name, status, message))
     return tuple(views)
@@ -152,9 +152,14 @@ def _proofs(proofs: Iterable[Proof], desired: Desired, conditions: Conditions) -
             yield Check(proof.phase, proof.kind, target, _state(holds(conditions, proof.kind, target), cause), cause)
 
 
-def _waiting(mine: list[Check]) -> str:
+def _waiting(mine: list[Check], conditions: Conditions) -> str:
+    """What a phase waits for first, and why that could not be told when it was looked at last."""
     open_ = [c for c in mine if c.state != "done"]
-    return f"{len(mine) - len(open_)} of {len(mine)}, waiting for {open_[0].target}" if open_ else ""
+    if not open_:
+        return ""
+    tried = [conditions.get((name, open_[0].target)) for name in (open_[0].step, f"Step:{open_[0].step}")]
+    why = next((f" ({one.message})" for one in tried if one is not None and one.status == "unknown"), "")
+    return f"{len(mine) - len(open_)} of {len(mine)}, waiting for {open_[0].target}{why}"
 
 
 def _message(name: Phase, found: Comparison, conditions: Conditions) -> str:

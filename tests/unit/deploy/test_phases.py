@@ -88,6 +88,11 @@ def test_a_refuted_proof_fails_its_phase_and_an_unknown_one_does_not(scene):
     assert failed(scene).cause == "b reached a"
 
 
+def test_a_phase_that_waits_says_for_what_and_why_it_could_not_be_told(scene):
+    scene.condition("PathRefused", "b->a", status="unknown", message="no answer within 5 s")
+    assert phases(scene.desired, scene.world, scene.conditions)[6].message.endswith(", waiting for b->a (no answer within 5 s)")
+
+
 def test_every_check_belongs_to_a_phase_and_comes_in_phase_order(scene):
     order = [PHASES.index(c.phase) for c in checks(scene.desired, scene.world, scene.conditions)]
     assert order == sorted(order)
