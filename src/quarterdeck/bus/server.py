@@ -63,7 +63,7 @@ def version(program: Path) -> tuple[int, int, int]:
         raise UserError(f"{program} does not run: {error}", hint=_ANOTHER) from error
     match = re.search(r"v(\d+)\.(\d+)\.(\d+)", said)
     if match is None:
-        raise UserError(f"{program} is no nats-server: --version says {said.strip()[:80]!r}", hint=_ANOTHER)
+        raise UserError(f"{program} is no nats-server: --version says {said.strip().partition(chr(10))[0][:80]!r}", hint=_ANOTHER)
     found = (int(match[1]), int(match[2]), int(match[3]))
     if found < OLDEST:
         wanted = ".".join(map(str, OLDEST))

@@ -1,0 +1,87 @@
+"""A deployment that fails in each of its phases, on real processes: it says where and why, keeps what was done, and goes on once mended."""
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from quarterdeck.model.steps import PHASES
+
+
+def no_table(fleet):
+    """The node cannot keep what it is given."""
+    (fleet.home.node / "table.json" / "x").mkdir(parents=True)
+    return {}, lambda: ((fleet.home.node / "table.json" / "x").rmdir(), (fleet.home.node / "table.json").rmdir())
+
+
+def altered_journal(fleet):
+    """Somebody changed a record of an earlier deployment."""
+    fleet.up()
+    assert fleet.qd("down", "--yes").code == 0
+
+    def write(reason):
+        with closing(sqlite3.connect(fleet.home.database)) as db, db:
+            db.execute("update journal set reason = ? where seq = 3", (reason,))
+
+    with closing(sqlite3.connect(fleet.home.database)) as db:
+        ((before,),) = db.execute("select reason from journal where seq = 3")
+    write("another one")
+    return {}, lambda: write(before)
+
+
+def no_server(fleet):
+    """There is no program for the bus."""
+    del fleet
+    return {"QUARTERDECK_NATS_SERVER": "/bin/true"}, lambda: None
+
+
+def no_logs(fleet):
+    """Where the logs of the system should go there is a file."""
+    fleet.home.logs.mkdir(parents=True)
+    (fleet.home.logs / "trio").write_text("")
+    return {}, (fleet.home.logs / "trio").unlink
+
+
+def mute(fleet):
+    """An agent that starts well and then holds its event loop."""
+    start = "\n\n@agent.start\nasync def hold() -> None:\n    asyncio.get_running_loop().call_later(0.02, time.sleep, 600)\n"
+    good = (fleet.folder / "clerk.py").read_text()
+    (fleet.folder / "clerk.py").write_text(good.replace("import socket", "import asyncio\nimport socket\nimport time") + start)
+    spec = fleet.spec.read_text()
+    fleet.spec.write_text(spec.replace("hang_after: 2s", "hang_after: 10m"))
+    return {}, lambda: (fleet.spec.write_text(spec), (fleet.folder / "clerk.py").write_text(good))
+
+
+@pytest.mark.parametrize(
+    ("number", "fault", "status", "told"),
+    [
+        (1, no_table, "running", "node"),
+        (3, no_server, "failed", "/bin/true is no nats-server: --version says 'true (GNU coreutils)"),
+        (6, no_logs, "running", "waiting for"),
+        (7, mute, "running", "waiting for edge/clerk (edge/clerk-0 _ping: no answer within 5 s)"),
+    ],
+)
+def test_a_deployment_that_does_not_get_past_a_phase_says_what_holds_it_and_gets_there_once_mended(fleet, number, fault, status, told):
+    """What was refused has failed; what cannot be told yet is waited for, as long as `--timeout` says."""
+    environment, mend = fault(fleet)
+    ran = fleet.qd("up", "--timeout", "9s", **environment)
+    print(ran)
+    assert ran.code == (1 if status == "failed" else 5), ran
+    document = fleet.status()
+    phases = document["phases"]
+    assert [p["status"] for p in phases[:number]] == ["done"] * (number - 1) + [status], phases
+    assert told in f"{phases[number - 1]['message']} {document['sentence']}"
+    if status == "failed":
+        assert document["failure"]["completed"] == list(PHASES[: number - 1])
+        assert f"Failed in phase {number} of 7" in ran.out
+    mend()
+    assert fleet.qd("down", "--yes").code == 0
+    fleet.up()
+
+
+def test_a_journal_that_was_altered_starts_nothing_and_says_which_record_it_is(fleet):
+    environment, mend = altered_journal(fleet)
+    ran = fleet.qd("up", **environment)
+    assert (ran.code, "journal record 3 does not match its hash" in ran.err) == (1, True), ran
+    mend()
+    fleet.up()
