@@ -1,10 +1,20 @@
 """`qd token`: the secret alone on stdout, everything else beside it."""
 
 TOKEN = {
-    "name": "0b55d336", "id": "0b55d336", "role": "viewer", "cluster": None, "note": "wall", "once": False,
+    "name": "0b55d336", "id": "0b55d336", "role": "viewer", "cluster": None, "user": "alice", "note": "wall", "once": False,
     "created": "2026-11-28T16:00:00.000Z", "expires": "2026-12-28T16:00:00.000Z", "used": None,
 }  # fmt: skip
 SECRET = "qd_0b55d336_bits"  # noqa: S105 no secret of anything
+
+
+def test_whom_it_is_for_goes_with_a_token_and_a_link(qd, fake):
+    fake.answers["POST", "/v1/tokens"] = {**TOKEN, "token": SECRET, "warnings": []}
+    assert qd("token", "create", "--role", "viewer", "--user", "alice").code == 0
+    assert fake.asked("POST", "/v1/tokens")[-1][1]["user"] == "alice"
+    assert qd("open", "--user", "alice", "--print").code == 0
+    assert fake.asked("POST", "/v1/login")[-1][1]["user"] == "alice"
+    refused = qd("token", "create", "--role", "viewer", "--user", "a\nb")
+    assert (refused.code, "is no name of a user" in refused.err) == (2, True)
 
 
 def test_the_secret_is_alone_on_stdout(fake, qd):
@@ -31,7 +41,7 @@ def test_a_role_is_asked_for_and_must_be_one(fake, qd):
 def test_tokens_are_listed(fake, qd):
     fake.answers["GET", "/v1/tokens"] = {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "List", "items": [TOKEN]}
     ran = qd("token", "list")
-    assert ran.out.splitlines()[0].split() == ["ID", "ROLE", "CLUSTER", "NOTE", "CREATED", "EXPIRES", "USED"]
+    assert ran.out.splitlines()[0].split() == ["ID", "ROLE", "CLUSTER", "USER", "NOTE", "CREATED", "EXPIRES", "USED"]
     assert "0b55d336" in ran.out
     assert qd("token", "list", "-o", "json").json["items"] == [TOKEN]
     fake.answers["GET", "/v1/tokens"] = {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "List", "items": []}

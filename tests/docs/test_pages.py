@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "docs/tutorial.md", *sorted((ROOT / "docs/how-to").glob("*.md"))]
+PAGES = [ROOT / "docs/tutorial.md", ROOT / "docs/access.md", *sorted((ROOT / "docs/how-to").glob("*.md"))]
 WITH_EXAMPLE = "the example is deployed"
 
 

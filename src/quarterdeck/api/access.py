@@ -24,6 +24,7 @@ from quarterdeck.api.protocol import HEADER_LIMIT
 from quarterdeck.errors import Forbidden, QuarterdeckError
 from quarterdeck.model.grant import EVERYTHING, Grant
 from quarterdeck.model.records import Actor
+from quarterdeck.store.tokens import Token
 
 HARDENED: Final = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -31,7 +32,7 @@ HARDENED: Final = (
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 )
-Known = Callable[[str], tuple[str, Grant] | None]
+Known = Callable[[str], Token | None]
 """A token's secret → its id and what it allows; None when it is not valid."""
 
 
@@ -108,7 +109,7 @@ class Guard:
         if found is None:
             self.backoff.failed(_address(scope))
             return ANONYMOUS
-        return Caller(Actor(f"token:{found[0]}", "http"), found[1], secret if by_cookie else "")
+        return Caller(Actor(f"token:{found.id}", "http", found.user), found.grant, secret if by_cookie else "")
 
     def _same_site(self, scope: Scope, headers: Headers) -> None:
         """Host and Origin must name us (DNS rebinding, cross-site requests)."""

@@ -51,7 +51,7 @@ async def propose(body: ChangeBody, given: Given, caller: Caller) -> dict[str, A
     value = now if body.field == "restart_before" and body.value is None else body.value
     system = given.fleet.one(name or body.system)
     given.grant.require(system, target)
-    change = Change(0, system, "human", caller.name, target, Patch(body.field, value), body.reason, now, body.until)
+    change = Change(0, system, "human", caller.told, target, Patch(body.field, value), body.reason, now, body.until)
     if body.dry_run:
         return plan_document(await given.fleet.plan_change(change))
     return _document(await given.fleet.change(change, caller))

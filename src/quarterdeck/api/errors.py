@@ -61,6 +61,12 @@ REFUSAL: Final[dict[str, Any]] = {
 """The shape of every refusal, as JSON Schema."""
 
 
+_HEAD: Final = (
+    '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    '<meta name="color-scheme" content="light dark">'
+)
+
+
 def refuse(error: QuarterdeckError) -> JSONResponse:
     """The response to an error of ours."""
     body = {
@@ -84,12 +90,18 @@ def malformed(error: RequestValidationError) -> JSONResponse:
 
 
 def turned_away(error: QuarterdeckError, scope: Scope) -> Response:
-    """The response to a request that is refused before its route runs: a sentence for somebody who opened a page, else our shape."""
-    if "text/html" not in Headers(scope=scope).get("accept", ""):
+    """The response to a request that is refused outside the pages: a sentence for somebody who opened one, else our shape."""
+    if not wants_page(scope):
         return refuse(error)
     words = f"<h1>{escape(error.message)}</h1><p>{escape(error.hint)}</p>"
-    page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Quarterdeck</title><main>{words}</main></html>'
+    back = '<nav><a href="/">To the dashboard</a></nav>' if scope.get("grant") else ""
+    page = f"{_HEAD}<title>Quarterdeck</title><main>{words}</main>{back}</html>"
     return HTMLResponse(page, status_code=error.http_status, headers=_wait(error))
+
+
+def wants_page(scope: Scope) -> bool:
+    """Whether a browser opens it, as opposed to a script or a program."""
+    return "text/html" in Headers(scope=scope).get("accept", "")
 
 
 def _wait(error: QuarterdeckError) -> dict[str, str]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import RedirectResponse
+from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from quarterdeck.api.errors import turned_away, wants_page
 from quarterdeck.api.roles import needs, open_to_anyone
 from quarterdeck.api.services import Caller, Given
-from quarterdeck.api.tokens import PLACE, Role
+from quarterdeck.api.tokens import PLACE, USER, Role
 from quarterdeck.errors import Forbidden
 from quarterdeck.model.grant import Grant
 from quarterdeck.store import tokens
@@ -21,11 +22,12 @@ SESSION_LIVES: Final = 12 * 3600.0
 
 
 class LinkBody(BaseModel):
-    """What the browser may do then; `cluster` as for a token."""
+    """What the browser may do then; `cluster` and `user` as for a token."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     role: Role = "admin"
     cluster: str | None = Field(default=None, pattern=PLACE, max_length=130)
+    user: str = Field(default="", pattern=USER, max_length=100)
 
 
 @router.post("/v1/login", **needs("admin", local=True))
@@ -33,7 +35,7 @@ async def link(given: Given, caller: Caller, body: LinkBody | None = None) -> di
     """A one-time link; it ends after 15 minutes, the session it begins after 12 hours."""
     wanted = body or LinkBody()
     grant = Grant.at(wanted.role, wanted.cluster or "")
-    _, code = await given.store.write(lambda tx: tokens.create(tx, grant, LINK_LIVES, "login link", once=True, actor=caller))
+    _, code = await given.store.write(lambda tx: tokens.create(tx, grant, LINK_LIVES, "login link", wanted.user, once=True, actor=caller))
     return {"url": f"{given.url}/login?code={code}"}
 
 
@@ -47,15 +49,20 @@ async def logout(given: Given, request: Request, caller: Caller) -> RedirectResp
     return response
 
 
-@router.get("/login", status_code=303, response_class=RedirectResponse, **open_to_anyone())
-async def login(given: Given, request: Request, code: Annotated[str, Query(max_length=200)]) -> RedirectResponse:
+@router.get("/login", status_code=303, response_class=RedirectResponse, response_model=None, **open_to_anyone())
+async def login(given: Given, request: Request, code: Annotated[str, Query(max_length=200)]) -> Response:
     """Trade a one-time code for a session cookie."""
     try:
         with given.store.read() as conn:
             tokens.check_code(conn, code, given.clock.now())
     except Forbidden:
         request.scope["failed"]()
-        raise
+        if not wants_page(request.scope):
+            raise
+        if request.scope["session"]:  # it did its work here before
+            return RedirectResponse("/", status_code=303)
+        hint = "a link logs in once, within 15 minutes: qd open makes another"
+        return turned_away(Forbidden("this login link was used already, or has expired", hint=hint), request.scope)
     _, secret = await given.store.write(lambda tx: tokens.redeem(tx, code, SESSION_LIVES))
     response = RedirectResponse("/", status_code=303)
     secure = given.url.startswith("https:")

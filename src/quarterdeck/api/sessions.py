@@ -8,9 +8,9 @@ from typing import Final
 from quarterdeck.api.exchange import Streams
 from quarterdeck.clock import Clock
 from quarterdeck.errors import QuarterdeckError, Transient
-from quarterdeck.model.grant import Grant
 from quarterdeck.store import tokens
 from quarterdeck.store.store import Store
+from quarterdeck.store.tokens import Token
 
 MARK: Final = "token:"
 """Before a token's id, in the name of the actor it makes."""
@@ -26,8 +26,8 @@ class Sessions:
     _uses: dict[str, float] = field(default_factory=dict)
     _written: dict[str, float] = field(default_factory=dict)
 
-    def known(self, secret: str) -> tuple[str, Grant] | None:
-        """Id and grant of a valid token; None for any other, and when the store cannot tell."""
+    def known(self, secret: str) -> Token | None:
+        """The valid token of a secret; None for any other, and when the store cannot tell."""
         now = self.clock.now()
         try:
             with self.store.read() as conn:
@@ -35,7 +35,7 @@ class Sessions:
         except QuarterdeckError:
             return None
         self._uses[found.id] = now // 60 * 60
-        return found.id, found.grant
+        return found
 
     async def write_uses(self) -> None:
         """Keep the minutes in which tokens were used, where they are new."""

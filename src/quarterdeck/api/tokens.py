@@ -20,18 +20,21 @@ YEAR: Final = 365 * 86_400.0
 MONTH: Final = 30 * 86_400.0
 PLACE: Final = r"^([a-z0-9]([a-z0-9_-]*[a-z0-9])?/)?[a-z0-9]([a-z0-9_-]*[a-z0-9])?$"
 """`cluster` or `system/cluster`; never a pattern that would mean more than one."""
+USER: Final = r"^[^\x00-\x1f\x7f]*$"
+"""A person or program, by a name of your own: what somebody signs with."""
 Role = Literal["viewer", "operator", "deployer", "admin"]
 Json = dict[str, Any]
 
 
 class TokenBody(BaseModel):
-    """`cluster` binds it to a cluster (`cluster` or `system/cluster`); `ttl` is seconds."""
+    """`cluster` binds it to a cluster (`cluster` or `system/cluster`); `ttl` is seconds; `user` is whom it is for."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     role: Role
     cluster: str | None = Field(default=None, pattern=PLACE, max_length=130)
     ttl: float = Field(default=MONTH, ge=1, le=YEAR)
     note: str = Field(default="", max_length=200)
+    user: str = Field(default="", pattern=USER, max_length=100)
 
     def grant(self) -> Grant:
         """What it will allow."""
@@ -42,7 +45,7 @@ class TokenBody(BaseModel):
 async def create(body: TokenBody, given: Given, caller: Caller) -> Json:
     """Make a token; its secret is shown here and never again."""
     grant = body.grant()
-    id_, secret = await given.store.write(lambda tx: rows.create(tx, grant, body.ttl, body.note, actor=caller))
+    id_, secret = await given.store.write(lambda tx: rows.create(tx, grant, body.ttl, body.note, body.user, actor=caller))
     made = next(_document(t) for t in _alive(given) if t.id == id_)
     return {"apiVersion": status.API, "kind": "Token", **made, "token": secret, "warnings": _warnings(given, grant)}
 
@@ -76,6 +79,7 @@ def _document(token: rows.Token) -> Json:
         "id": token.id,
         "role": token.grant.role,
         "cluster": token.grant.place or None,
+        "user": token.user,
         "note": token.note,
         "once": token.once,
         "created": iso(token.created),

@@ -78,6 +78,7 @@ NARROW: Final[dict[str, Columns]] = {
         ("ID", "id"),
         ("ROLE", "role"),
         ("CLUSTER", "cluster"),
+        ("USER", "user"),
         ("NOTE", "note"),
         ("CREATED", "created"),
         ("EXPIRES", "expires"),

@@ -21,6 +21,8 @@ from quarterdeck.cli.usage import UsageError
 from quarterdeck.client.wire import Document
 from quarterdeck.model.work import is_task_id
 
+_LONGEST_USER: Final = 100
+UserOption = Annotated[str, typer.Option(metavar="NAME", help="Whom it is for: the journal names them for all that is done with it.")]
 _CLUSTER: Final = re.compile(r"([a-z0-9]([a-z0-9_-]*[a-z0-9])?/)?[a-z0-9]([a-z0-9_-]*[a-z0-9])?")
 
 
@@ -47,6 +49,7 @@ def open_link(
     *,
     role: Annotated[Role, typer.Option(help="What the browser may do.")] = Role.admin,
     cluster: Annotated[str | None, typer.Option(metavar="NAME", help="Only this cluster is seen.")] = None,
+    user: UserOption = "",
     print_: Annotated[bool, typer.Option("--print", help="Only print the link.")] = False,
 ) -> None:
     """Open the dashboard in a browser, logged in. The link is printed too; it logs in once.
@@ -60,7 +63,8 @@ def open_link(
     """
     check_cluster(cluster)
     page = _page(session, target) if target else ""
-    document: Document = session.client.post("/v1/login", {"role": role.value, "cluster": cluster})
+    check_user(user)
+    document: Document = session.client.post("/v1/login", {"role": role.value, "cluster": cluster, "user": user or None})
     session.warn(_doubts(session, cluster) if cluster else ())
     if page:
         document = {**document, "page": urljoin(document["url"], page)}
@@ -83,6 +87,12 @@ def check_cluster(cluster: str | None) -> None:
         raise UsageError(
             f"{cluster!r} is no name of a cluster", hint="--cluster takes CLUSTER or SYSTEM/CLUSTER; qd get clusters lists them"
         )
+
+
+def check_user(user: str) -> None:
+    """Raise UsageError for what is no name to stand in the journal."""
+    if len(user) > _LONGEST_USER or not all(map(str.isprintable, user)):
+        raise UsageError(f"{user[:40]!r} is no name of a user", hint=f"--user takes {_LONGEST_USER} printable characters, e.g. alice")
 
 
 def _doubts(session: Session, cluster: str) -> list[str]:

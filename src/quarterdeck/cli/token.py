@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from quarterdeck.cli.get import draw, following
-from quarterdeck.cli.link import Role, check_cluster
+from quarterdeck.cli.link import Role, UserOption, check_cluster, check_user
 from quarterdeck.cli.render import show
 from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Session
@@ -26,12 +26,14 @@ def create(
     role: Annotated[Role, typer.Option(help="What it allows; each role includes those before it.")],
     cluster: Annotated[str | None, typer.Option(metavar="NAME", help="Only for this cluster: CLUSTER or SYSTEM/CLUSTER.")] = None,
     ttl: Annotated[str, typer.Option(metavar="TIME", help="How long it works, e.g. 12h or 30d; at most 365d.")] = "30d",
-    note: Annotated[str, typer.Option(metavar="TEXT", help="Whose it is, or what for.")] = "",
+    user: UserOption = "",
+    note: Annotated[str, typer.Option(metavar="TEXT", help="What it is for.")] = "",
 ) -> None:
     """Make a token and print its secret, which is shown this once and kept nowhere.
 
     $ qd token create --role viewer --note "wall display"
     $ qd token create --role operator --cluster analysts --ttl 12h
+    $ qd token create --role operator --user alice
     $ (umask 077; qd token create --role operator --note ci > token)
 
     viewer reads; operator also changes, asks and validates; deployer also deploys and rolls back; admin may do everything.
@@ -42,7 +44,8 @@ def create(
     if len(note) > _LONGEST_NOTE:
         raise UsageError(f"a note of {len(note)} characters is too long", hint=f"--note takes {_LONGEST_NOTE} characters")
     check_cluster(cluster)
-    made = session.client.post("/v1/tokens", {"role": role.value, "cluster": cluster, "ttl": seconds, "note": note})
+    check_user(user)
+    made = session.client.post("/v1/tokens", {"role": role.value, "cluster": cluster, "ttl": seconds, "note": note, "user": user or None})
     session.warn(made["warnings"])
     show(session, made, lambda screen: screen.line(clean(made["token"])), name=made["id"])
     session.say(f"token {made['id']} works until {clean(made['expires'])} · send it as Authorization: Bearer TOKEN · next: qd token list")

@@ -165,7 +165,7 @@ class Fleet:
     async def change(self, change: Change, actor: Actor) -> Change:
         """Propose a Change; refused when its target or value makes no sense."""
         self._check(change)
-        kept = await self.store.write(lambda tx: changes.add(tx, change, via=actor.via))
+        kept = await self.store.write(lambda tx: changes.add(tx, change, actor=actor))
         self.reconciler.wake(change.system)
         return kept
 

@@ -25,6 +25,11 @@ class Actor:
     via: str
     on_behalf_of: str = ""
 
+    @property
+    def told(self) -> str:
+        """`alice (token:ab12)`, or the name alone."""
+        return f"{self.on_behalf_of} ({self.name})" if self.on_behalf_of else self.name
+
 
 PLATFORM: Final = Actor("platform", "loop")
 

@@ -24,15 +24,18 @@ _COVERING: Final = _C.c.target.in_([bindparam("whole"), bindparam("cluster"), bi
 _STOPPED: Final = select(_C.c.id).where(_C.c.system == bindparam("system"), _C.c.state == "live", _C.c.field == STOPPED, _COVERING).limit(1)
 
 
-def add(tx: Writing, change: Change, *, via: str = "api") -> Change:
-    """Keep a Change; its `id`, `at` and `state` are given here. `via` is the door. Raises NotFound for an unknown system."""
+def add(tx: Writing, change: Change, *, via: str = "api", actor: Actor | None = None) -> Change:
+    """Keep a Change; its `id`, `at` and `state` are given here. `via` is the door. Raises NotFound for an unknown system.
+
+    The journal says who did it: the `actor`, and without one who is written in the Change.
+    """
     require(tx.connection, change.system)
     new = replace(change, id=_next(tx.connection), at=float(tx.now), state=states.CHANGE.first)
     values = asdict(new)
     patch = values.pop("patch")
     rows.insert(tx, tables.changes, **values, field=patch["field"], value=canonical(patch["value"]), ended=None)
     after = {"change": new.id, "author": new.author, **patch, "until": new.until}
-    record = journal.append(tx, Entry(Actor(new.actor, via), "change.add", new.target, new.reason, after=after, system=new.system))
+    record = journal.append(tx, Entry(actor or Actor(new.actor, via), "change.add", new.target, new.reason, after=after, system=new.system))
     edited(tx, new.system, record.seq)
     return new
 

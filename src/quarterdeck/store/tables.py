@@ -181,6 +181,7 @@ tokens: Final = Table(
     Column("cluster", Text, nullable=True),
     Column("system", Text, nullable=True),
     _time("used", nullable=True),
+    _text("user"),
 )
 
 tasks: Final = Table(

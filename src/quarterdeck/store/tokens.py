@@ -20,7 +20,10 @@ from quarterdeck.store.writing import Writing
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What is known of a token; the secret itself is nowhere. Times in epoch seconds; `used` is the minute of the last use."""
+    """What is known of a token; the secret itself is nowhere. Times in epoch seconds; `used` is the minute of the last use.
+
+    `user` is whom it was made for: what is done with it is journalled as done on behalf of that person or program; "" says nobody.
+    """
 
     id: str
     grant: Grant
@@ -30,17 +33,20 @@ class Token:
     once: bool
     revoked: float | None
     used: float | None
+    user: str = ""
 
 
-def create(tx: Writing, grant: Grant, ttl: float, note: str, *, once: bool = False, actor: Actor = PLATFORM) -> tuple[str, str]:
+def create(
+    tx: Writing, grant: Grant, ttl: float, note: str, user: str = "", *, once: bool = False, actor: Actor = PLATFORM
+) -> tuple[str, str]:
     """(id, secret): the secret is shown once and cannot be found again. `ttl` is seconds."""
     id_, bits = secrets.token_hex(4), secrets.token_urlsafe(32)
     secret = f"qd_{id_}_{bits}"
     times = {"created": tx.now, "expires": tx.now + ttl, "revoked": None, "used": None}
     allowed = {"role": grant.role, "cluster": grant.cluster, "system": grant.system}
-    rows.insert(tx, tables.tokens, id=id_, hash=_hash(secret), note=note, once=once, **allowed, **times)
+    rows.insert(tx, tables.tokens, id=id_, hash=_hash(secret), note=note, once=once, user=user, **allowed, **times)
     verb = "token.code" if once else "token.create"
-    journal.append(tx, Entry(actor, verb, f"token:{id_}", note, after={**allowed, "ttl": ttl}))
+    journal.append(tx, Entry(actor, verb, f"token:{id_}", note, after={**allowed, "user": user, "ttl": ttl}))
     return id_, secret
 
 
@@ -61,7 +67,8 @@ def redeem(tx: Writing, code: str, ttl: float) -> tuple[str, str]:
     """Turn a login code into (id, secret) of a session token that allows the same; the code works once. Raises Forbidden."""
     row = _code(tx.connection, code, tx.now)
     rows.update(tx, tables.tokens, row, revoked=tx.now)
-    return create(tx, _grant(row), ttl, f"login with {row['id']}", actor=Actor(f"token:{row['id']}", "login"))
+    user = str(row["user"])
+    return create(tx, _grant(row), ttl, f"login with {row['id']}", user, actor=Actor(f"token:{row['id']}", "login", user))
 
 
 def revoke(tx: Writing, id: str, actor: Actor, reason: str) -> None:  # noqa: A002 the noun's own word
@@ -133,5 +140,5 @@ def _grant(row: rows.Row) -> Grant:
 
 
 def _token(row: rows.Row) -> Token:
-    kept = {name: row[name] for name in ("id", "note", "created", "expires", "once", "revoked", "used")}
+    kept = {name: row[name] for name in ("id", "note", "created", "expires", "once", "revoked", "used", "user")}
     return Token(grant=_grant(row), **kept)  # type: ignore[arg-type]

@@ -66,7 +66,7 @@ def test_a_revoked_token_is_refused_from_then_on_and_the_journal_says_why(contro
         ("token.create", f"token:{token['id']}", ""),
         ("token.revoke", f"token:{token['id']}", "lost"),
     ]
-    assert told[0]["after"] == {"role": "viewer", "cluster": None, "system": None, "ttl": 30 * 86_400}
+    assert told[0]["after"] == {"role": "viewer", "cluster": None, "system": None, "user": "", "ttl": 30 * 86_400}
 
 
 @pytest.mark.parametrize(
@@ -124,6 +124,25 @@ def test_a_use_that_cannot_be_written_does_no_harm(control, monkeypatch):
     control.stranger("GET", "/v1/systems", headers=bearer(token["token"]))
     control.run(control.sessions.write_uses())
     assert control.get("/v1/tokens").json["items"][0]["used"] is not None
+
+
+def test_what_is_done_with_the_token_of_a_user_is_journalled_on_their_behalf(control):
+    control.up()
+    token = made(control, role="operator", user="alice")
+    assert (token["user"], control.get("/v1/tokens").json["items"][0]["user"]) == ("alice", "alice")
+    cookie = session_of(control, role="operator", user="bob")
+    by = {
+        "alice": bearer(token["token"]),
+        "bob": {"cookie": f"quarterdeck-7410={cookie.value}", "x-csrf-token": token_of(cookie.value), "origin": "http://127.0.0.1:7410"},
+    }
+    for user, headers in by.items():
+        body = {"target": "one/reader", "field": "hold", "value": True, "reason": user}
+        answer = control.stranger("POST", "/v1/changes", json=body, headers=headers)
+        assert answer.status == 200, answer.text
+        assert answer.json["actor"].startswith(f"{user} (token:")
+    told = {r["reason"]: (r["actor"][:6], r["on_behalf_of"]) for r in control.get("/v1/journal?verb=change.add").json["items"]}
+    assert told == {"alice": ("token:", "alice"), "bob": ("token:", "bob")}
+    assert control.post("/v1/tokens", {"role": "viewer", "user": "a\nb"}).status == 422
 
 
 def test_a_token_that_ended_a_day_ago_is_forgotten(control):

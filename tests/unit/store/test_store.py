@@ -260,7 +260,7 @@ def test_tokens_of_the_first_schema_are_still_good_and_an_altered_one_is_not_mad
     assert schema.migrate(made)
     with made.connect() as connection:
         found = rows.one(connection, tables.tokens, id="good")
-        assert (found["role"], found["cluster"], found["system"], found["used"]) == ("viewer", None, None, None)
+        assert (found["role"], found["cluster"], found["system"], found["used"], found["user"]) == ("viewer", None, None, None, "")
         with pytest.raises(Terminal, match="does not match its checksum"):
             rows.one(connection, tables.tokens, id="altered")
     made.dispose()

@@ -9,6 +9,9 @@ ANALYZE writes them (https://sqlite.org/fileformat2.html#stat1tab).
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -58,12 +61,35 @@ def upgrade() -> None:
     _only("ix_tasks_next", "state = 'queued' AND behind IS NULL AND turn > 0", *agent, "rank", "turn", "number")
     _only("ix_tasks_later", "state = 'queued' AND turn <= 0", *agent, "after")
     _only("ix_tasks_lane", "lane IS NOT NULL AND ended IS NULL", "lane", *agent, "number")
+    _users()
     connection = op.get_bind()
     if connection.dialect.name == "sqlite":
         connection.execute(sa.text("ANALYZE sqlite_schema"))  # makes the table
         told = [{"table": table, "index": index, "stat": stat} for table, all_ in FULL.items() for index, stat in all_.items()]
         connection.execute(sa.text("INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES (:table, :index, :stat)"), told)
         connection.execute(sa.text("ANALYZE sqlite_schema"))  # reads it, in this connection too
+
+
+def _users() -> None:
+    """Nobody is named by the tokens there are. A row's checksum covers every column; one that does not match stays wrong."""
+    op.add_column("tokens", sa.Column("user", sa.Text(), nullable=False, server_default=""))
+    known = ("id", "role", "hash", "note", "created", "expires", "once", "revoked", "cluster", "system", "used")
+    table = sa.table(
+        "tokens",
+        *(sa.column(name, sa.Text()) for name in ("id", "role", "hash", "note", "cluster", "system", "row_sum")),
+        *(sa.column(name, sa.Float()) for name in ("created", "expires", "revoked", "used")),
+        sa.column("once", sa.Boolean()),
+    )
+    connection = op.get_bind()
+    for found in connection.execute(sa.select(table)).mappings().all():
+        row = {name: found[name] for name in known}
+        if _sum(row) == found["row_sum"]:
+            connection.execute(sa.update(table).where(table.c.id == row["id"]).values(row_sum=_sum({**row, "user": ""})))
+
+
+def _sum(row: dict[str, object]) -> str:
+    text = json.dumps(row, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(f"tokens\n{text}".encode()).hexdigest()[:32]
 
 
 def _only(name: str, where: str, *columns: str) -> None:
