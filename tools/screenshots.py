@@ -32,7 +32,7 @@ USUAL = ROOT / "docs" / "screenshots"
 QD = Path(sys.executable).with_name("qd")
 MOST = 600_000
 """Bytes of all pictures together."""
-FLOWING = ".arc.flowing"
+LINKED = ".arc"
 WORKED = 25
 """Seconds within which work shows on the page."""
 
@@ -50,9 +50,9 @@ class Shot:
 
 
 SHOTS = (
-    Shot("overview", "/", FLOWING),
-    Shot("overview-dark", "/", FLOWING, scheme="dark"),
-    Shot("overview-phone", "/", FLOWING, width=390, height=844),
+    Shot("overview", "/", LINKED),
+    Shot("overview-dark", "/", LINKED, scheme="dark"),
+    Shot("overview-phone", "/", LINKED, width=390, height=844),
     Shot("replica", "/replicas/analysts/analyst-1", "#charts[data-drawn]"),
     Shot("deployments", "/deployments", ".phases .done"),
 )

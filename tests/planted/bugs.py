@@ -88,6 +88,20 @@ BUGS = (
         "tests/unit/deploy/test_readiness.py::test_evidence_decays_to_half_and_then_to_nothing",
     ),
     Bug(
+        "mended code counts as a recovery from a crash",
+        "deploy/witness.py",
+        '            case "replica.exited" if _had_been_ready(conn, h):\n',
+        '            case "replica.exited":\n',
+        "tests/unit/deploy/test_witness.py::test_a_replica_that_never_was_ready_did_not_crash_and_its_mended_code_heals_nothing",
+    ),
+    Bug(
+        "an agent of which every replica is quarantined counts as answering",
+        "deploy/reconcile.py",
+        "        if why := isolated(desired.workload(probe.target)):\n",
+        "        if why := None:\n",
+        "tests/unit/deploy/test_reconcile.py::test_nobody_answers_for_an_agent_whose_only_replica_is_quarantined_until_it_is_released",
+    ),
+    Bug(
         "a step that timed out is shown as failed",
         "deploy/phases.py",
         '            cause = condition.message if condition is not None and condition.status == "false" else ""\n',
@@ -189,9 +203,9 @@ BUGS = (
     Bug(
         "pages reach the API without its rules",
         "api/server.py",
-        "                route = admit(self._table, scope)\n",
+        "                route = admit(self.table, scope)\n",
         '                if scope.get("grant") is not None:\n                    await super().__call__(scope, receive, send)\n'
-        "                    return\n                route = admit(self._table, scope)\n",
+        "                    return\n                route = admit(self.table, scope)\n",
         MATRIX + "test_each_role_in_each_place_gets_what_the_rule_says",
     ),
     Bug(

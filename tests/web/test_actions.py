@@ -6,6 +6,10 @@ import pytest
 
 READY = "(count) => document.querySelectorAll('.picture .dot.ready[id^=\"dot-core/worker-\"]').length === count"
 
+STAFFED = """() => {
+  const wanted = Number(document.querySelector('.figures small').textContent.slice(4));
+  return wanted > 0 && document.querySelectorAll('tr[id^=x-] .said.ready').length === wanted;
+}"""
 FRESH = """(old) => {
   const pid = document.querySelector('#x-edge\\\\/clerk-0 td:nth-child(4)')?.textContent;
   return pid && !old.includes(Number(pid));
@@ -184,12 +188,30 @@ def test_who_may_only_look_is_told_so_and_changes_nothing(fleet, open_surf):
     with open_surf(fleet, link=link) as surf:
         surf.watched.expects("status of 403")
         surf.go("/agents/core/worker")
-        surf.page.fill("#payload", "")
-        surf.page.click("button:text-is('Send')")
+        assert surf.page.locator(".actions a").count() == 0
+        assert "To send needs the role operator" in surf.main()
+        surf.page.evaluate("document.querySelector('.send').append(document.createElement('button'))")  # as a page of before would
+        surf.page.click(".send button")
         surf.wait("document.querySelector('#live').textContent.includes('needs the role operator')")
-        surf.page.click(".actions >> text=Scale")
-        surf.wait("document.querySelector('h1').textContent.startsWith('this needs the role operator')")
+        surf.go("/act/scale?target=core/worker")
+        assert surf.page.inner_text("h1").startswith("this needs the role operator")
+        assert surf.page.locator("nav a[href='/journal']").count() == 1
         assert live_changes(fleet) == []
+
+
+@pytest.mark.parametrize(("path", "of"), [("/clusters/edge", ("edge/front", "edge/clerk")), ("/agents/core/worker", ("core/worker",))])
+def test_stop_with_its_proof_and_start_again(surf, clean, path, of):
+    surf.go(path)
+    surf.press(".actions >> text=Stop")
+    confirm(surf, "it runs wild")
+    assert "Nothing of it is left." in surf.page.inner_text("main [role=status]")
+    assert {r["state"] for name in of for r in clean.replicas(agent=name).values()} <= {"stopped", "pending"}
+    surf.go(path)
+    assert surf.page.locator(".actions >> text=Stop").count() == 0
+    surf.press(".actions a:text-is('Start')")
+    confirm(surf, "it was tamed")
+    surf.wait(STAFFED)
+    assert [c["patch"]["field"] for c in live_changes(clean)] == []
 
 
 # without JavaScript
@@ -211,7 +233,7 @@ def test_without_javascript_pages_are_whole_and_say_how_to_renew_them(fleet, ope
             assert surf.page.locator("noscript").inner_text().startswith("This page is not live")
             assert surf.page.locator(".js:visible").count() == 0, path
         surf.go("/replicas/core/worker-0")
-        assert surf.page.locator("figure svg[role=img]").count() == 5
+        assert surf.page.locator("figure svg[role=img]").count() == 6
         surf.go("/clusters/core?q=worker-1")
         assert surf.page.locator("tr[id^=x-]").count() == 1
 

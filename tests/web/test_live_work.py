@@ -71,6 +71,16 @@ def test_a_task_is_seen_to_speak_and_to_end_in_every_tab_over_one_stream(surf, t
     assert len(streams) <= 3  # one for each page that was left, one for the tab that listens now
 
 
+def test_what_is_given_as_a_task_is_heard_while_it_speaks(surf):
+    surf.go("/agents/edge/talker")
+    surf.page.fill("#payload", "1.5")
+    surf.press("button:text-is('Give as a task')")
+    surf.page.evaluate(SEEN)
+    assert "/tasks/" in surf.page.url
+    surf.wait("'piece 1' in window.seen && !('all said' in window.seen)")
+    surf.wait("'all said' in window.seen")
+
+
 def test_a_page_is_left_alone_while_nothing_happens_to_its_task(surf, talk):
     ended, busy = talk(0.0), talk(0.0)
     surf.go(f"/tasks/{busy}")

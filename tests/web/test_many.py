@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 
 import httpx
@@ -48,11 +49,11 @@ def crowd(load_module, tmp_path_factory):
             control.up()
             assert control.get("/v1/status").json["capacity"]["desired"] == REPLICAS
             control.stopping.set()  # event streams end at once: nothing happens here that a page could follow
-            links = [control.post("/v1/login", {}).json["url"] for _ in range(4)]
+            links = [control.post("/v1/login", {}).json["url"] for _ in range(5)]
             token = control.post("/v1/tokens", {"role": "viewer"}).json["token"]
             base = f"http://127.0.0.1:{doors.PORT}"
             with listening(control.guard, sock):
-                yield SimpleNamespace(base=base, links=links, token=token, logs=str)
+                yield SimpleNamespace(base=base, links=links, token=token, logs=str, engine=control.engine)
 
 
 @pytest.fixture
@@ -96,6 +97,30 @@ def test_the_filter_finds_one_of_five_hundred(surf):
     assert surf.page.locator("tr[id^=x-]").count() == 1
     surf.press("tr[id^=x-] a")
     assert surf.page.inner_text("h1").strip() == "c1/a0-417"
+
+
+def test_a_page_of_many_shows_that_one_of_them_fell(surf, crowd, monkeypatch):
+    row = "document.getElementById('x-c1/a0-5')"
+    surf.go("/clusters/c1")
+    assert surf.page.evaluate(f"{row}.querySelector('.said').textContent") == "ready"
+    surf.page.evaluate(f"window.row = {row}")
+    whole = type(crowd.engine).workloads
+
+    async def workloads(self, system):
+        found = await whole(self, system)
+        return tuple(replace(w, replicas=tuple(map(fallen, w.replicas))) for w in found)
+
+    def fallen(seen):
+        return replace(seen, state="failed", reason="exit 3", pid=None) if seen.name == "c1/a0-5" else seen
+
+    monkeypatch.setattr(type(crowd.engine), "workloads", workloads)
+    began = time.monotonic()
+    surf.wait(f"{row}.querySelector('.said').textContent === 'failed'")
+    print(f"\n1 of {REPLICAS} seen to fall after {time.monotonic() - began:.1f} s")
+    assert surf.page.evaluate(f"window.row === {row}"), "the row was changed, not the page loaded again"
+    assert "exit 3" in surf.page.evaluate(f"{row}.textContent")
+    monkeypatch.undo()
+    surf.wait(f"{row}.querySelector('.said').textContent === 'ready'")
 
 
 def test_the_palette_answers_each_key_at_once(surf):

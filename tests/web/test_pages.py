@@ -17,6 +17,8 @@ PAGES = {
     "/clusters": "Clusters",
     "/clusters/edge": "edge",
     "/agents/core/worker": "worker",
+    "/agents/edge/poet": "poet",
+    "/replicas": "Replicas",
     "/replicas/core/worker-0": "core/worker-0",
     "/replicas/edge/poet-0": "edge/poet-0",
     "/links": "Links",
@@ -35,6 +37,10 @@ PAGES = {
     "/incidents": "Incidents",
     "/scaling": "Scaling",
     "/recovery": "Recovery",
+    "/silences": "Silences",
+    "/objectives": "Objectives",
+    "/drills": "Drills",
+    "/calendar": "Calendar",
     "/traces": "Traces",
     "/compliance": "Compliance",
     "/act/scale?target=core/worker": "Scale core/worker",
@@ -85,6 +91,7 @@ def echo(text: str) -> str:
 
 @agent.on("fail")
 def fail() -> None:
+    """Raises what it has to say, {"and says at length beforehand what it is about to raise, " * 9}as agents do."""
     raise ValueError(" ".join(LINES)[:3000])
 
 
@@ -190,7 +197,6 @@ def test_a_copy_that_cannot_be_fetched_is_not_said_to_be_one(surf):
 
 def test_without_javascript_the_yaml_is_a_link(fleet, open_surf):
     with open_surf(fleet, java_script_enabled=False) as surf:
-        surf.watched.expects("status of 404")  # beside plain text Chromium asks for /favicon.ico
         surf.go("/agents/core/worker")
         assert surf.page.locator("[data-copy]:visible").count() == 0
         surf.page.click("#as-yaml")
@@ -199,7 +205,15 @@ def test_without_javascript_the_yaml_is_a_link(fleet, open_surf):
 
 def test_a_page_that_is_not_there_says_so_in_the_frame(surf):
     surf.watched.expects("status of 404")
-    for path in ("/clusters/nowhere", "/agents/edge/nobody", "/replicas/edge/front-9", "/deployments/99", "/journal/999999", "/act/dance"):
+    for path in (
+        "/clusters/nowhere",
+        "/agents/edge/nobody",
+        "/replicas/edge/front-9",
+        "/deployments/99",
+        "/journal/999999",
+        "/act/dance",
+        "/nonexistent",
+    ):
         assert surf.go(path).status == 404, path
         assert surf.page.locator("[role=alert]").count() == 1
         assert surf.page.locator("nav a[href='/journal']").count() == 1

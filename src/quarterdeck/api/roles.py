@@ -93,6 +93,19 @@ def admit(table: Table, scope: MutableMapping[str, Any]) -> BaseRoute:
     return found[0]
 
 
+def permits(table: Table, caller: Mapping[str, Any], method: str, path: str) -> bool:
+    """Whether the caller in a scope has what the route there asks for; nothing is asked of it."""
+    found = table.find({"type": "http", "method": method, "path": path, "root_path": "", "headers": []})
+    need = need_of(found[0]) if found else None
+    if found is None or need is None:
+        return False
+    try:
+        need.check(caller["grant"], caller["actor"].via, found[1])
+    except Forbidden:
+        return False
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """The routes in their order. Where a path without parameters leads is looked for once."""

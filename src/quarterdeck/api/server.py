@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
@@ -36,15 +38,21 @@ from quarterdeck.errors import QuarterdeckError
 _FOREIGN: Final = frozenset({"HTTPValidationError", "ValidationError"})
 """What FastAPI says of malformed requests, which here have the shape of every refusal."""
 _REFUSED: Final = {"description": "A refusal", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}}}
+Draw = Callable[[Request, QuarterdeckError], Awaitable[Response]]
+"""How the pages show a refusal, to somebody who is known."""
 description = APIRouter(include_in_schema=False)
 
 
 class Api(FastAPI):
-    """Takes routers in route by route: newer FastAPI keeps them whole, and its route table then hides what each route asks for."""
+    """Takes routers in route by route: newer FastAPI keeps them whole, and its route table then hides what each route asks for.
+
+    `draw` is the pages', who are above and set it.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._table = Table(self.routes)
+        self.table = Table(self.routes)
+        self.draw: Draw | None = None
 
     def include_router(self, router: APIRouter, **options: Any) -> None:
         """Add the routes of a router, which carries its own prefix."""
@@ -71,14 +79,22 @@ class Api(FastAPI):
         """Whoever calls, the guard or a page from inside: the rule of the route comes first."""
         if scope["type"] == "http":
             try:
-                route = admit(self._table, scope)
+                route = admit(self.table, scope)
             except QuarterdeckError as error:
-                await errors.turned_away(error, scope)(scope, receive, send)
+                response = await self._turned_away(error, Request({**scope, "app": self}, receive))
+                await response(scope, receive, send)
                 return
             if isinstance(route, APIRoute) and route.response_class is Direct:
                 await self._directly(route, scope, receive, send)
                 return
         await super().__call__(scope, receive, send)
+
+    async def _turned_away(self, error: QuarterdeckError, request: Request) -> Response:
+        """In the frame of the pages for somebody who is known and opened one, else as everywhere."""
+        opened = request.method == "GET" and errors.wants_page(request.scope)
+        if opened and self.draw is not None and request.scope.get("grant") is not None:
+            return await self.draw(request, error)
+        return errors.turned_away(error, request.scope)
 
     async def _directly(self, route: APIRoute, scope: Any, receive: Any, send: Any) -> None:
         """Without what FastAPI does for a route, which costs twice as much as keeping a task."""
@@ -101,7 +117,7 @@ async def openapi(request: Request) -> dict[str, Any]:
     return found
 
 
-def build(services: Services) -> FastAPI:
+def build(services: Services) -> Api:
     """Every route of the control plane. Who may call it is said at each route and decided before it runs."""
     about = "Deploy and operate fleets of AI agents. `x-role` and `x-scope` of each operation say who may call it."
     app = Api(title="Quarterdeck", version="v1alpha1", description=about, docs_url=None, redoc_url=None, openapi_url=None)

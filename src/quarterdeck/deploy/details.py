@@ -55,6 +55,7 @@ def _happened(record: Record) -> Json:
         "cause": record.reason,
         "incarnation": detail.get("incarnation"),
         "pid": detail.get("pid"),
+        "asked": bool(detail.get("asked")),
         "seq": record.seq,
     }
 

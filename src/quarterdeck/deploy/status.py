@@ -15,7 +15,7 @@ from quarterdeck.deploy.readiness import readiness
 from quarterdeck.deploy.reconcile import Look
 from quarterdeck.deploy.stopped import nothing_may_run, stop_of
 from quarterdeck.model.records import Change, Condition
-from quarterdeck.model.steps import PHASES
+from quarterdeck.model.steps import PHASES, Phase
 from quarterdeck.model.world import Replica, WorkloadSeen
 
 API = "quarterdeck.dev/v1alpha1"
@@ -75,20 +75,26 @@ def _served(look: Look) -> bool:
 
 def _phases(look: Look) -> list[Json]:
     views = phases(look.desired, look.world, look.conditions)
-    return [_stage(v, seconds(look, v.name)) for v in views]
+    return [_stage(v, failing(look, v.name) if v.status == "failed" else seconds(look, v.name)) for v in views]
 
 
 def _stage(view: PhaseView, took: float | None) -> Json:
     """A phase is told as done once the loop has written that down, with the time it took: never one without the other."""
-    done = view.status == "done"
-    status = "running" if done and took is None else view.status
-    return {"name": view.name, "status": status, "seconds": took if done else None, "message": view.message}
+    status = "running" if view.status == "done" and took is None else view.status
+    return {"name": view.name, "status": status, "seconds": took if status in ("done", "failed") else None, "message": view.message}
 
 
 def seconds(look: Look, phase: str) -> float | None:
     """How long a phase took in the current revision, measured when it was done; None while it is not."""
     done = look.conditions.get(("Phase", phase))
     return float(done.evidence) if done is not None and done.generation == look.desired.revision else None
+
+
+def failing(look: Look, phase: Phase) -> float | None:
+    """Seconds since a phase that failed was last whole in the current revision, else since the one before it was; None without either."""
+    whole = [look.conditions.get(("Phase", name)) for name in PHASES[: PHASES.index(phase) + 1][-2:]]
+    known = [done.observed for done in whole if done is not None and done.generation == look.desired.revision]
+    return max(look.world.at - known[-1], 0.0) if known else None
 
 
 def validation(look: Look, now: float) -> list[Json]:

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI, Request
+from fastapi import Request
 from fastapi.responses import HTMLResponse
 
+from quarterdeck.api.server import Api
+from quarterdeck.errors import QuarterdeckError
 from quarterdeck.web import act, budgets, fleet, live, messages, operate, work
 from quarterdeck.web.inner import Refused
 from quarterdeck.web.pages import HEADERS, PAGES, Copy, View
 
 
-def install(app: FastAPI) -> None:
+def install(app: Api) -> None:
     """Add the pages to an application that has the API."""
     for part in (live, act, fleet, work, messages, budgets, operate):
         app.include_router(part.router)
+    app.draw = at_the_door
 
     @app.exception_handler(Refused)
-    async def shown(request: Request, error: Refused) -> HTMLResponse:
-        try:
-            view = await View.of(request)
-        except Refused:  # not even the frame can be drawn
-            text = PAGES.get_template("bare.html").render(error=error)
-            return HTMLResponse(text, status_code=error.status, headers=HEADERS)
-        copy = Copy("qd status", "/v1/systems")
-        return view.html("refused.html", "Refused", copy, code=error.status, every=0.0, error=error)
+    async def refused(request: Request, error: Refused) -> HTMLResponse:
+        return await shown(request, error)
+
+
+async def at_the_door(request: Request, error: QuarterdeckError) -> HTMLResponse:
+    """The page for somebody who is known and asked for what is not there, or not his."""
+    return await shown(request, Refused(error.http_status, error.message, error.hint))
+
+
+async def shown(request: Request, error: Refused) -> HTMLResponse:
+    """The page of a refusal. What is not there may come (back): it is looked for again."""
+    try:
+        view = await View.of(request)
+    except Refused:  # not even the frame can be drawn
+        text = PAGES.get_template("bare.html").render(error=error)
+        return HTMLResponse(text, status_code=error.status, headers=HEADERS)
+    again = request.method == "GET" and error.status == 404  # noqa: PLR2004 not found
+    copy = Copy("qd status", "/v1/systems")
+    return view.html("refused.html", "Refused", copy, code=error.status, every=10.0 if again else 0.0, error=error)

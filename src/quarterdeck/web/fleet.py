@@ -12,8 +12,10 @@ from fastapi.responses import HTMLResponse
 
 from quarterdeck.api.roles import needs
 from quarterdeck.deploy.held import WITHIN_BUDGET
+from quarterdeck.deploy.readiness import RULES
 from quarterdeck.deploy.stopped import way_back
 from quarterdeck.web.inner import Json
+from quarterdeck.web.lives import lives, planned
 from quarterdeck.web.pages import Copy, View
 from quarterdeck.web.topology import picture
 
@@ -24,6 +26,10 @@ SHOWN: Final = 200
 """Rows of a table of replicas; more are reached by its filter."""
 STALE: Final = 2.5
 """Seconds after which a heartbeat that is due each second was missed."""
+NOT_READY: Final = "not ready"
+"""A filter of replicas: whatever is not in the state `ready`."""
+PROVEN: Final = frozenset(rule.name for rule in RULES if rule.kinds)
+"""Rules of the readiness score that this version has proofs for."""
 
 
 @router.get("/", **needs("viewer", scope="cluster"))
@@ -45,6 +51,8 @@ async def overview(request: Request) -> HTMLResponse:
         status=status,
         worries=[*_stopped(stops), *_for_humans(view.for_humans), *worries(status, agents, replicas, links)],
         stops=stops,
+        possible=sum(point["possible"] for point in status["readiness"]["points"]),
+        proven=PROVEN,
         picture=picture(clusters, agents, links, replicas),
         records=records,
     )
@@ -96,10 +104,9 @@ def worries(status: Json, agents: list[Json], replicas: list[Json], links: list[
     for k in links:
         circuits = k.get("circuits", {})
         if not k["open"]:
-            found.append(_worry("pending", k["name"], "/links", "the link is not open"))
+            found.append(_worry("pending", k["name"], f"/links#{k['name']}", "the link is not open"))
         elif circuits.get("open") or circuits.get("half-open"):
-            found.append(_worry("failed", k["name"], "/links", f"the breaker of {circuits.get('open', 0)} replicas is open"))
-    found += [_worry("draining", "this machine", "/settings#weakenings", text) for text in status["weakenings"]]
+            found.append(_worry("failed", k["name"], f"/links#{k['name']}", f"the breaker of {circuits.get('open', 0)} replicas is open"))
     return found
 
 
@@ -111,8 +118,7 @@ def _incident(told: Json) -> Json:
 
 
 def _worry(state: str, target: str, path: str, text: str) -> Json:
-    command = "qd status" if target == "this machine" else f"qd explain {target.partition('->')[0]}"
-    return {"state": state, "target": target, "path": path, "text": text, "command": command}
+    return {"state": state, "target": target, "path": path, "text": text, "command": f"qd explain {target.partition('->')[0]}"}
 
 
 @router.get("/clusters", **needs("viewer", scope="cluster"))
@@ -158,8 +164,9 @@ async def agent_page(view: View, name: str, **more: Any) -> HTMLResponse:
     why = await view.api.get("/v1/explain", target=name)
     verbs = found["verbs"]
     first = next(iter(verbs), "")
-    sent = {"verb": first, "payload": example(verbs[first]["payload"]) if verbs else ""}
-    facts = {"sent": sent, "answer": None, **more}
+    examples = {verb: example(told["payload"]) for verb, told in verbs.items()}
+    sent = {"verb": first, "payload": examples.get(first, "")}
+    facts = {"sent": sent, "answer": None, "examples": examples, **more}
     return view.html(
         "agent.html", name, Copy(f"qd explain {name}", f"/v1/agents/{name}"), every=SOON, agent=found, why=why,
         **table_of(view.api.request, found["replicas_seen"]), **facts,
@@ -190,6 +197,17 @@ def _empty(schema: Json) -> object:
     return None
 
 
+@router.get("/replicas", **needs("viewer", scope="cluster"))
+async def replicas(request: Request) -> HTMLResponse:
+    """All replicas, or those in a state: where a number of them leads."""
+    view = await View.of(request)
+    if view.api.system is None:
+        return view.html("nothing.html", "Replicas", Copy("qd get replicas", "/v1/systems"))
+    found = await view.api.items("/v1/replicas")
+    copy = Copy("qd get replicas -o wide", "/v1/replicas")
+    return view.html("every.html", "Replicas", copy, every=SOON, **table_of(request, found))
+
+
 @router.get("/replicas/{cluster}/{replica}", **needs("viewer", scope="cluster"))
 async def replica(request: Request, cluster: str, replica: str) -> HTMLResponse:
     """One replica: how it has been, what it wrote last, and why it is as it is."""
@@ -199,7 +217,10 @@ async def replica(request: Request, cluster: str, replica: str) -> HTMLResponse:
     lines = await view.api.lines("/v1/logs", target=name, tail=60)
     why = await view.api.get("/v1/explain", target=name)
     copy = Copy(f"qd explain {name}", f"/v1/replicas/{name}")
-    return view.html("replica.html", name, copy, every=SOON, replica=found, lines=lines, why=why, charts=charts(found["samples"]))
+    had, last = lives(found["history"]), found["last_exit"]
+    found = {**found, "last_exit": last and {**last, "planned": planned(last, had)}}
+    drawn = charts(found["samples"])
+    return view.html("replica.html", name, copy, every=SOON, replica=found, lines=lines, why=why, charts=drawn, lives=had)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +253,7 @@ def charts(samples: Json) -> list[Chart]:
         Chart("Memory", "MiB", plain("memory_bytes", 1 / (1 << 20))),
         Chart("Processor", "% of a core", rate("cpu_seconds", 100.0)),
         Chart("Handled", "a second", rate("handled", 1.0)),
+        Chart("Heartbeat age", "s", [row["beat_age"] for row in rows]),
     ]
 
 
@@ -246,6 +268,7 @@ async def links(request: Request) -> HTMLResponse:
 def table_of(request: Request, replicas: list[Json]) -> Json:
     """The rows of a table of replicas that the query asks for, and how many there are."""
     text, state = request.query_params.get("q", "").strip().lower(), request.query_params.get("state", "")
-    meant = [r for r in replicas if text in f"{r['name']} {r['state']} {r['reason']}".lower() and state in ("", r["state"])]
+    wanted = [r for r in replicas if state in ("", r["state"]) or (state == NOT_READY and r["state"] != "ready")]
+    meant = [r for r in wanted if text in f"{r['name']} {r['state']} {r['reason']}".lower()]
     counts = Counter(r["state"] for r in replicas)
     return {"replicas": meant[:SHOWN], "meant": len(meant), "counts": counts, "q": text, "chosen_state": state, "total": len(replicas)}

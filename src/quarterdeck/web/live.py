@@ -17,12 +17,22 @@ from quarterdeck.api import sse
 from quarterdeck.api.roles import needs
 from quarterdeck.api.services import Given, Services
 from quarterdeck.store import journal, overview
-from quarterdeck.web.inner import Api, Refused
+from quarterdeck.web.inner import Api, Json, Refused
 from quarterdeck.web.pages import HEADERS, HERE, PLACES, View
 
 router = APIRouter(include_in_schema=False)
 APART: Final = 0.25
 """Seconds between two events: what happens meanwhile is one."""
+OFFERED: Final = (
+    ("scale", ("agent",)),
+    ("restart", ("agent",)),
+    ("quarantine", ("replica",)),
+    ("hold", ("cluster", "agent")),
+    ("stop", ("cluster", "agent")),
+)
+"""Actions that the palette offers of everything of a kind; those that end a Change, and those on the whole, come besides."""
+ENDED_BY: Final = {"hold": "release", "quarantined": "release", "stopped": "start"}
+"""The field of a live Change → what ends it, besides its revert."""
 KINDS: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 FILES: Final = {str(p.relative_to(HERE / "static")): p for p in sorted((HERE / "static").rglob("*")) if p.suffix in KINDS}
 FOR_A_DAY: Final = {**HEADERS, "Cache-Control": "private, max-age=86400"}
@@ -57,18 +67,48 @@ async def _news(given: Services, seen: int | None) -> AsyncIterator[str]:
 
 @router.get("/palette", **needs("viewer", scope="cluster"))
 async def palette(request: Request) -> list[dict[str, str]]:
-    """Everything that has a page: `{name, kind, path}`."""
+    """Everything that has a page, and every action that its reader may take: `{name, kind, path}`."""
     view = await View.of(request)
-    found = [{"name": p.name, "kind": "page", "path": view.link(p.path)} for p in PLACES]
+    found = [{"name": p.name, "kind": "page", "path": view.link(p.path)} for p in PLACES if view.may("GET", p.path)]
     if view.api.system is None:
         return found
     for kind, path in (("cluster", "clusters"), ("agent", "agents"), ("replica", "replicas")):
         items = await view.api.items(f"/v1/{path}")
         found += [{"name": item["name"], "kind": kind, "path": view.link(f"/{path}/{item['name']}")} for item in items]
-    agents = [item["name"] for item in found if item["kind"] == "agent"]
-    for verb in ("scale", "restart"):
-        found += [{"name": f"{verb} {name}", "kind": "action", "path": view.link(f"/act/{verb}", target=name)} for name in agents]
-    return [*found, {"name": "validate", "kind": "action", "path": view.link("/act/validate")}]
+    names = {kind: [item["name"] for item in found if item["kind"] == kind] for kind in ("cluster", "agent", "replica")}
+    found += [one for verb, kinds in OFFERED for kind in kinds for one in _actions(view, verb, names[kind])]
+    return [*found, *await _changed(view), *await _whole(view)]
+
+
+def _actions(view: View, verb: str, targets: list[str]) -> list[dict[str, str]]:
+    """The same action on many targets. What one asks for all of a kind ask for."""
+    if not targets or not view.can(verb, targets[0]):
+        return []
+    return [_action(view, f"{verb} {name}".strip(), verb, name) for name in targets]
+
+
+async def _changed(view: View) -> list[dict[str, str]]:
+    """Actions that end what is live."""
+    live = [c for c in await view.api.items("/v1/changes") if c["state"] == "live"]
+    ends = dict.fromkeys((ENDED_BY[c["patch"]["field"]], c["target"]) for c in live if c["patch"]["field"] in ENDED_BY)
+    found = [_action(view, f"{verb} {target}", verb, target) for verb, target in ends if view.can(verb, target)]
+    reverts = [(f"revert {c['id']}: {c['patch']['field']} {c['target']}", c["id"]) for c in live if view.can("revert", c["id"])]
+    return [*found, *(_action(view, name, "revert", number) for name, number in reverts)]
+
+
+async def _whole(view: View) -> list[dict[str, str]]:
+    """Actions on a whole system."""
+    found, whole = _actions(view, "validate", [""]), f"{view.api.system}:"
+    if view.can("stop", whole):
+        found.append(_action(view, "stop everything", "stop", whole))
+    if view.can("rollback", "1"):
+        kept: list[Json] = await view.api.items("/v1/revisions")
+        found += [_action(view, f"rollback to revision {r['number']}", "rollback", r["number"]) for r in kept if not r["current"]]
+    return found
+
+
+def _action(view: View, name: str, verb: str, target: str | int) -> dict[str, str]:
+    return {"name": name, "kind": "action", "path": view.link(f"/act/{verb}", target=target or None)}
 
 
 @router.get("/yaml", **needs("viewer", scope="cluster"))
@@ -83,6 +123,12 @@ async def as_yaml(request: Request, source: str) -> PlainTextResponse:
     out = StringIO()
     YAML(typ="rt").dump(document, out)
     return PlainTextResponse(out.getvalue(), headers=HEADERS)
+
+
+@router.get("/favicon.ico", **needs("viewer", scope="cluster"))
+async def favicon() -> FileResponse:
+    """For what is no page of ours and so names no icon: plain text, a picture."""
+    return await static("icon.svg")
 
 
 @router.get("/static/{name:path}", **needs("viewer", scope="cluster"))

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
+import operator
 import shlex
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from quarterdeck.api.roles import needs
+from quarterdeck.deploy.readiness import RULES
 from quarterdeck.web.inner import Json, Refused, address
 from quarterdeck.web.pages import Copy, View
 
 router = APIRouter(include_in_schema=False)
+STEP: Final = "Step:"
+"""What the kind of a Condition begins with that tells of a step; of the others each is a proof."""
 PAGE: Final = 100
 """Records of the journal on one page."""
 
@@ -26,6 +32,8 @@ class Coming:
     name: str
     shows: str
     today: tuple[tuple[str, str], ...]
+    source: str = "/v1/systems"
+    """What the API has of it today."""
 
 
 COMING: Final = {
@@ -34,24 +42,51 @@ COMING: Final = {
         "One task through all agents: every ask, call of a model and effect on one time line, with tokens and cost.",
         (("qd logs --since 10m", "lines of all replicas carry the trace of the message they belong to"),),
     ),
+    "silences": Coming(
+        "Silences",
+        "Alerts that somebody keeps quiet: which, why, and until when. None can be, for nothing alerts yet.",
+        (('qd hold {agent} --reason "being repaired" --until 18:00', "keeps all automation off a target until then"),),
+        "/v1/changes",
+    ),
+    "objectives": Coming(
+        "Objectives",
+        "Service levels that were promised, and how much of each error budget is left. No spec can name one yet.",
+        (("qd status", "the readiness score: what has been proven, and how long ago"),),
+        "/v1/status",
+    ),
+    "drills": Coming(
+        "Drills",
+        "Failures caused on purpose, when, and what each proved. None was run by this version.",
+        (
+            ('qd restart {agent} --reason "drill"', "replaces each replica without losing a message"),
+            ("qd validate --deep", "proves all again"),
+        ),
+        "/v1/conditions",
+    ),
+    "calendar": Coming(
+        "Calendar",
+        "When changes are allowed, frozen and due. Today they are allowed at any time, and end when they say.",
+        (("qd get changes -o wide", "who changed what, why, and until when"),),
+        "/v1/changes",
+    ),
     "alerts": Coming(
         "Alerts",
-        "What asks for a human, compressed to its causes, with silences and who is on duty.",
+        "What asks for a human, compressed to its causes, and who is on duty.",
         (("qd wait --for ready --timeout 60", "a command that fails when the fleet is not well"),),
     ),
     "incidents": Coming(
         "Incidents",
         "What went wrong, when, the ranked causes and what was done about it.",
-        (("qd journal --target analysts/analyst", "everything that happened to one agent"),),
+        (("qd journal --target {agent}", "everything that happened to one agent"),),
     ),
     "scaling": Coming(
         "Scaling",
         "Forecast and actual load, replicas that were and would have been needed, cost.",
-        (('qd scale analysts/analyst 5 --reason "load test"', "a human's change of the number of replicas"),),
+        (('qd scale {agent} 5 --reason "load test"', "a human's change of the number of replicas"),),
     ),
     "recovery": Coming(
         "Recovery",
-        "Drills, what each proved, and the time every kind of failure takes to heal.",
+        "The time every kind of failure takes to heal, and the steps that were taken.",
         (("qd get replicas -o wide", "restarts and the cause of each last exit"), ("qd validate --deep", "every proof again, now")),
     ),
     "compliance": Coming(
@@ -63,14 +98,16 @@ COMING: Final = {
 
 
 @router.get("/deployments", **needs("viewer"))
-async def deployments(request: Request) -> HTMLResponse:
-    """The seven phases of the current revision, and the revisions before it."""
+async def deployments(request: Request, rule: str = "") -> HTMLResponse:
+    """The seven phases of the current revision with their steps, the evidence (of one rule of the readiness score), and the revisions."""
     view = await View.of(request)
     if view.api.system is None:
         return view.html("nothing.html", "Deployments", Copy("qd history", "/v1/systems"))
     status, revisions = await view.api.get("/v1/status"), await view.api.items("/v1/revisions")
     conditions = await view.api.items("/v1/conditions")
-    proofs = [c for c in conditions if c["kind"] != "Phase" and not c["kind"].startswith("Step:")]
+    kinds = {kind for one in RULES if one.name == rule for kind in (*one.kinds, *one.broken_by)}
+    proofs = [c for c in conditions if (c["kind"] in kinds if rule else c["kind"] != "Phase" and not c["kind"].startswith(STEP))]
+    applied = next((r["at"] for r in revisions if r["current"]), None)
     return view.html(
         "deployments.html",
         "Deployments",
@@ -79,7 +116,36 @@ async def deployments(request: Request) -> HTMLResponse:
         status=status,
         revisions=revisions,
         proofs=proofs,
+        rule=rule,
+        steps=steps_of(conditions, applied, status["failure"], view.now),
     )
+
+
+def steps_of(conditions: list[Json], applied: str | None, failure: Json | None, now: float) -> dict[str, list[Json]]:
+    """The steps and proofs of each phase, what failed first, then in the order in which they came out.
+
+    `after`: seconds after `applied`, None for before it. A step may have been done and its outcome be wanting: `failure` tells.
+    """
+    begin = _epoch(applied) if applied else math.inf
+    found: dict[str, list[Json]] = {}
+    if failure:
+        told = {"kind": failure["step"], "target": failure["target"], "status": "false", "evidence": "", "message": failure["cause"]}
+        found[failure["phase"]] = [{**told, "after": None}]
+    for at, one in sorted(((_came_out(c, now), c) for c in conditions if c["kind"] != "Phase" and c["phase"]), key=operator.itemgetter(0)):
+        kind = one["kind"].removeprefix(STEP)
+        if failure is None or (kind, one["target"]) != (failure["step"], failure["target"]):
+            after = at - begin if at >= begin else None
+            found.setdefault(one["phase"], []).append({**one, "kind": kind, "after": after})
+    return found
+
+
+def _came_out(condition: Json, now: float) -> float:
+    """When a step was done last, or since when a proof has held."""
+    return now - float(condition["age_seconds"]) if condition["kind"].startswith(STEP) else _epoch(condition["since"])
+
+
+def _epoch(at: str) -> float:
+    return datetime.fromisoformat(at).timestamp()
 
 
 @router.get("/deployments/{number}", **needs("viewer"))
@@ -169,7 +235,11 @@ def _coming(noun: str) -> Callable[[Request], Awaitable[HTMLResponse]]:
         """A noun of later versions."""
         view = await View.of(request)
         found = COMING[noun]
-        return view.html("coming.html", found.name, Copy(found.today[0][0], "/v1/systems"), every=0.0, coming=found)
+        agents = await view.api.items("/v1/agents") if view.api.system else []
+        name = agents[0]["name"] if agents else "CLUSTER/AGENT"
+        today = [(command.format(agent=name), words) for command, words in found.today]
+        copy = Copy(today[0][0], found.source if view.api.system else "/v1/systems")
+        return view.html("coming.html", found.name, copy, every=0.0, coming=found, today=today)
 
     return show
 

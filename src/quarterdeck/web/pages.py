@@ -6,8 +6,9 @@ Every page is whole without JavaScript and has a URL of its own; with it the pag
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,10 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from quarterdeck.api.csrf import csrf_of
+from quarterdeck.api.roles import permits
+from quarterdeck.clock import iso
+from quarterdeck.model.grant import Grant
+from quarterdeck.web.actions import ACTIONS, Wish, order
 from quarterdeck.web.inner import Api, Json, Query, address
 from quarterdeck.web.spark import spark
 
@@ -65,9 +70,13 @@ PLACES: Final = (
     Place("Budgets", "/budgets", "b", "what work may cost, has cost, and is held back for"),
     Place("Traces", "/traces", "x", "one task through all agents"),
     Place("Alerts", "/alerts", "a", "what asks for a human"),
+    Place("Silences", "/silences", "n", "alerts that are kept quiet, and until when"),
     Place("Incidents", "/incidents", "i", "what went wrong, and why"),
+    Place("Objectives", "/objectives", "v", "what was promised, and what is left of its error budget"),
     Place("Scaling", "/scaling", "s", "forecast and actual"),
-    Place("Recovery", "/recovery", "r", "drills and what they proved"),
+    Place("Recovery", "/recovery", "r", "how long failures take to heal"),
+    Place("Drills", "/drills", "y", "failures caused on purpose, and what they proved"),
+    Place("Calendar", "/calendar", "f", "when changes are allowed, frozen and due"),
     Place("Compliance", "/compliance", "p", "who may, who did, who approved"),
     Place("Settings", "/settings", "e", "tokens, weakenings, versions"),
 )
@@ -75,15 +84,30 @@ PLACES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """The same thing elsewhere: a command, and a path of the API."""
+    """The same thing elsewhere: a command, and a request to the API, which of a POST has a body."""
 
     command: str
     source: str
+    method: str = "GET"
+    body: Json | None = None
 
     def of(self, system: str | None) -> Copy:
         """With the system named, without which neither means anything where several run."""
+        if not system:
+            return self
+        named = f"{self.command} -s {system}"
+        if self.body is not None:
+            return replace(self, command=named, body={"system": system, **self.body})
         mark = "&" if "?" in self.source else "?"
-        return Copy(f"{self.command} -s {system}", f"{self.source}{mark}system={system}") if system else self
+        return replace(self, command=named, source=f"{self.source}{mark}system={system}")
+
+    @property
+    def options(self) -> str:
+        """What curl is told besides the address."""
+        said = [] if self.method == "GET" else ["-X", self.method]
+        if self.body is not None:
+            said += ["-H", "Content-Type: application/json", "-d", json.dumps(self.body)]
+        return "".join(f"{shlex.quote(word)} " for word in said)
 
 
 ANY_WORK: Final = "*"
@@ -108,6 +132,21 @@ class View:
         counts = await api.get("/v1/tasks/counts") if api.system else {"for_humans": dict.fromkeys(_FOR_HUMANS, 0)}
         return cls(api, systems, request.app.state.services.clock.now(), counts["for_humans"])
 
+    @property
+    def grant(self) -> Grant:
+        """What its reader may do, and where."""
+        found: Grant = self.api.request.scope["grant"]
+        return found
+
+    def may(self, method: str, path: str) -> bool:
+        """Whether its reader would be let in there, by what the route itself asks for."""
+        return permits(self.api.request.app.table, self.api.request.scope, method, path.partition("#")[0].partition("?")[0])
+
+    def can(self, verb: str, target: str | int) -> bool:
+        """Whether its reader may do that to a target."""
+        asked = order(ACTIONS[verb], Wish(str(target), "", "", ""))
+        return self.may("POST", f"/act/{verb}") and self.may(asked.method, asked.path)
+
     def link(self, path: str, **query: Query) -> str:
         """A path of this dashboard, with the system where there are several."""
         return address(path, system=self._named, **query)
@@ -126,11 +165,14 @@ class View:
         """
         url = self.api.request.url
         frame = {
-            "places": PLACES,
+            "places": [place for place in PLACES if self.may("GET", place.path)],
             "systems": self.systems,
             "system": self.api.system,
             "state": next((s for s in self.systems if s["name"] == self.api.system), None),
             "link": self.link,
+            "may": self.may,
+            "can": self.can,
+            "place": self.grant.place,
             "now": self.now,
             "title": title,
             "for_humans": self.for_humans,
@@ -173,6 +215,11 @@ def _rate(value: float | None) -> str:
     return "?" if value is None else f"{value:.1f}"
 
 
+def _moment(seconds: float | None, now: float) -> str | None:
+    """The ISO time that was so many seconds ago."""
+    return None if seconds is None else iso(now - seconds)
+
+
 def _ago(at: str | None, now: float) -> str:
     """How long ago an ISO time was, for people; the time itself goes beside it."""
     if not at:
@@ -207,7 +254,7 @@ def _environment() -> Environment:
         loader=FileSystemLoader(HERE / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
     made.filters |= {"mark": _mark, "seconds": _seconds, "bytes": _bytes, "ago": _ago, "rate": _rate, "compact": compact, "spark": spark}
-    made.filters |= {"harmless": _harmless, "pretty": _pretty}
+    made.filters |= {"moment": _moment, "harmless": _harmless, "pretty": _pretty}
     return made
 
 

@@ -111,4 +111,11 @@ def test_the_pictures_that_are_kept_are_those_that_the_tool_takes_and_weigh_litt
     assert set(kept) == {shot.name for shot in screenshots.SHOTS}
     assert sum(map(len, kept.values())) < screenshots.MOST
     assert {name: len(list(chunks(png))) for name, png in kept.items()} == dict.fromkeys(kept, 3)
-    assert "docs/screenshots/overview.png" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize(("document", "folder"), [("README.md", "docs/screenshots"), ("docs/index.md", "screenshots")])
+def test_every_picture_that_is_kept_is_shown(document, folder):
+    shown = (ROOT / document).read_text()
+    for path in load("screenshots").USUAL.glob("*.png"):
+        assert f"{folder}/{path.name}" in shown, path
+    assert f'<source media="(prefers-color-scheme: dark)" srcset="{folder}/overview-dark.png">' in shown

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quarterdeck.web import act, pages
+from quarterdeck.web import pages
+from quarterdeck.web.actions import ACTIONS, Wish, command, order
 from quarterdeck.web.fleet import STALE, charts, example, worries
 from quarterdeck.web.inner import Refused, address
 
@@ -40,7 +41,7 @@ def test_what_holds_work_back_is_a_worry_and_names_what_ends_it():
     assert (gone["path"], gone["text"]) == ("/messages", "2 messages are gone")
 
 
-def test_the_failure_of_the_deployment_comes_first_and_weakenings_last():
+def test_the_failure_of_the_deployment_comes_first_and_what_the_machine_lacks_is_no_worry():
     failure = {"target": "one/reader", "phase": "agents", "cause": "no module"}
     status = {**SOUND, "failure": failure, "weakenings": ["cgroup v1"]}
     found = worries(
@@ -53,10 +54,9 @@ def test_the_failure_of_the_deployment_comes_first_and_weakenings_last():
         ("failed", "one/reader-0", "exit 3"),
         ("quarantined", "one/reader-0", "quarantined"),
         ("pending", "one->two", "the link is not open"),
-        ("draining", "this machine", "cgroup v1"),
     ]
     assert found[5]["command"] == "qd explain one"
-    assert found[6]["command"] == "qd status"
+    assert found[5]["path"] == "/links#one->two"
     assert all(w["path"].startswith("/") for w in found)
 
 
@@ -81,6 +81,7 @@ def lines(*rows):
 
 def test_charts_carry_units_and_rates():
     found = lines((0, 0.1, 1.0, 0, 1 << 20, 1.0, 10, 1), (2, 0.1, 2.0, 3, 2 << 20, 1.5, 30, 1))
+    assert found.pop("Heartbeat age") == [0.1, 0.1]
     assert found == {"Loop lag": [1.0, 2.0], "In flight": [0.0, 3.0], "Memory": [1.0, 2.0], "Processor": [25.0], "Handled": [10.0]}
 
 
@@ -88,6 +89,7 @@ def test_a_missed_heartbeat_is_a_gap():
     found = lines((0, 0.1, 1.0, 0, 0, 0.0, 0, 1), (1, STALE + 1, 1.0, 0, 0, 0.0, 0, 1), (2, None, 1.0, 0, 0, 0.0, 0, 1))
     assert found["Loop lag"] == [1.0, None, None]
     assert found["Handled"] == [None, None]
+    assert found["Heartbeat age"] == [0.1, STALE + 1, None], "its own age is what tells of it"
 
 
 def test_counters_that_began_again_with_a_new_process_make_no_negative_rate():
@@ -97,7 +99,7 @@ def test_counters_that_began_again_with_a_new_process_make_no_negative_rate():
 
 
 def test_no_sample_yet_makes_empty_charts():
-    assert [chart.values for chart in charts(samples())] == [[]] * 5
+    assert [chart.values for chart in charts(samples())] == [[]] * 6
 
 
 @pytest.mark.parametrize(
@@ -205,12 +207,15 @@ def test_a_query_leaves_out_what_is_none_and_escapes_the_rest():
 @pytest.mark.parametrize(("value", "until"), [("many", ""), ("-1", ""), ("", ""), ("3", "tomorrow")])
 def test_a_form_that_says_no_number_or_no_time_is_refused(value, until):
     with pytest.raises(Refused) as refused:
-        act.Wish("one/reader", value, "why", until).change(act.ACTIONS["scale"])
+        Wish("one/reader", value, "why", until).check(ACTIONS["scale"])
     assert refused.value.status == 400
     assert refused.value.hint
 
 
 def test_a_form_becomes_the_change_that_the_command_would_make():
-    wish = act.Wish("one/reader", "3", "why", "2026-11-28T12:00")
-    assert wish.change(act.ACTIONS["scale"]) == {"target": "one/reader", "field": "replicas", "value": 3, "reason": "why", "until": NOW}
-    assert act._command(act.ACTIONS["scale"], wish) == "qd scale one/reader 3 --reason why --until 2026-11-28T12:00"
+    wish = Wish("one/reader", "3", "why", "2026-11-28T12:00")
+    wish.check(ACTIONS["scale"])
+    asked = order(ACTIONS["scale"], wish)
+    assert asked.says == {"target": "one/reader", "field": "replicas", "value": 3, "reason": "why", "until": NOW}
+    assert (asked.method, asked.path) == ("POST", "/v1/changes")
+    assert command(ACTIONS["scale"], wish) == "qd scale one/reader 3 --reason why --until 2026-11-28T12:00"

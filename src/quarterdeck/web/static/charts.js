@@ -1,7 +1,7 @@
 // The charts of a replica's page: the last ten minutes from the API, a missing heartbeat drawn as a gap.
 "use strict";
 (() => {
-  const SHOWN = [["lag_ms", "Loop lag", "ms", 1], ["inflight", "In flight", "", 1], ["memory_bytes", "Memory", "MiB", 1 / 1048576], ["cpu", "Processor", "% of a core", 100], ["handled", "Handled", "a second", 1]];
+  const SHOWN = [["lag_ms", "Loop lag", "ms", 1], ["inflight", "In flight", "", 1], ["memory_bytes", "Memory", "MiB", 1 / 1048576], ["cpu", "Processor", "% of a core", 100], ["handled", "Handled", "a second", 1], ["beat_age", "Heartbeat age", "s", 1]];
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
   const utc = (at, length) => new Date(at * 1000).toISOString().slice(11, 11 + length);
   let drawn = [], box = null, loading = null;
@@ -23,7 +23,7 @@
     const plain = (name) => { const c = samples.columns.indexOf(name); return rows.map((row) => row[c]); };
     const of = (name) => name === "cpu" ? rate("cpu_seconds") : name === "handled" ? rate("handled") : plain(name);
     const gone = rows.map((row) => row[old] === null || row[old] > 2.5);
-    return { times, of: (name, by) => of(name).map((value, n) => gone[n] || value === null ? null : value * by) };
+    return { times, of: (name, by) => of(name).map((value, n) => gone[n] && name !== "beat_age" || value === null ? null : value * by) };
   }
   async function draw() {
     const now = document.getElementById("charts");

@@ -10,15 +10,18 @@
   // ---- news: one stream for all tabs. The tab that holds the lock listens and tells the others.
   const APART = 600, UNHEARD = 2;
   const channel = "BroadcastChannel" in window ? new BroadcastChannel("quarterdeck") : null;
-  let last = 0, waiting = 0, fetched = Date.now(), busy = false, again = false, source = null, heard = false, lost = false;
+  let last = 0, waiting = 0, fetched = Date.now(), busy = false, again = false, source = null, heard = false, lost = false, renewed = new Date(), stale = false;
 
+  function sign() {
+    const words = [lost && "connection lost, trying again…", stale && `not renewed since ${renewed.toISOString().slice(11, 19)} UTC`].filter(Boolean).join(" · ");
+    if ($("#live") && $("#live").textContent !== words) $("#live").textContent = words;
+  }
   function hear(message) {
     if (message.asks) { if (source) channel.postMessage({ open: source.readyState === EventSource.OPEN }); return; }
     if (message.open !== undefined) {
       if (message.open && lost) soon(); // whatever happened meanwhile was not heard
       [heard, lost] = [message.open, !message.open];
-      const sign = $("#live");
-      if (sign) sign.textContent = lost ? "connection lost, trying again…" : "";
+      sign();
     }
     const follows = document.body.dataset.follows;
     if (message.seq > last) { last = message.seq; if (!follows) soon(); }
@@ -48,7 +51,10 @@
   const dirty = (field) => field.type === "hidden" ? false : field.tagName === "SELECT" ? [...field.options].some((o) => o.selected !== o.defaultSelected) : field.value !== field.defaultValue;
   const CONTROLS = "input, textarea, select";
   const callbacks = {
-    beforeNodeMorphed: (old) => !(old.nodeType === 1 && (old.id === "dialog" || old.id === "live" || old.id === "charts" && old.dataset.drawn || old.id === "answer" || old.dataset.said || old.matches(CONTROLS) && (dirty(old) || old === document.activeElement))),
+    beforeNodeMorphed: (old, fresh) => {
+      if (old.nodeName === "DETAILS" && old.dataset.state !== fresh.dataset?.state) old.open = fresh.open;
+      return !(old.nodeType === 1 && (old.id === "dialog" || old.id === "live" || old.id === "charts" && old.dataset.drawn || old.id === "answer" || old.dataset.said || old.matches(CONTROLS) && (dirty(old) || old === document.activeElement)));
+    },
     beforeAttributeUpdated: (name) => name !== "open",
     beforeNodeRemoved: (old) => !(old.nodeType === 1 && old.dataset.kept),
   };
@@ -61,15 +67,19 @@
     try {
       const answer = await fetch(here, { headers: { Accept: "text/html" } });
       if (answer.status === 401 || answer.status === 403) { location.reload(); return; }
-      if (!answer.ok || here !== location.href) return;
+      if (here !== location.href) return;
+      stale = !answer.ok && answer.status !== 404; // what is not there any more is news, and drawn in the frame
+      if (stale) return;
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
       if (here !== location.href) return;
       Idiomorph.morph(document.body, fresh.body.childNodes, { morphStyle: "innerHTML", callbacks });
       document.title = fresh.title;
+      renewed = new Date();
       Object.assign(document.body.dataset, { every: fresh.body.dataset.every, follows: fresh.body.dataset.follows });
       htmx.process(document.body);
       decorate();
-    } catch { /* the control plane is away: the stream says so, and the next round tries again */ } finally {
+    } catch { stale = true; /* nobody answers: the next round tries again */ } finally {
+      sign();
       busy = false;
       fetched = Date.now();
       if (again) { again = false; soon(); }
@@ -88,7 +98,7 @@
     const search = $("#row-filter");
     if (search) sift(search.value);
   }
-  document.body.addEventListener("htmx:afterSettle", () => { fetched = Date.now(); decorate(); });
+  document.body.addEventListener("htmx:afterSettle", () => { fetched = Date.now(); renewed = new Date(); stale = false; sign(); decorate(); });
   document.body.addEventListener("htmx:historyRestore", decorate);
   document.body.addEventListener("htmx:configRequest", (event) => { event.detail.headers.Accept = "text/html"; });
   document.body.addEventListener("htmx:beforeSwap", ({ detail }) => {
@@ -98,7 +108,7 @@
     if (detail.shouldSwap) return;
     // turned away at the door, where no page is drawn: the words alone came
     if (detail.requestConfig.verb === "get") location.assign(detail.pathInfo.finalRequestPath);
-    else $("#live").textContent = new DOMParser().parseFromString(detail.xhr.responseText, "text/html").body.innerText;
+    else $("#live").textContent = new DOMParser().parseFromString(detail.xhr.responseText, "text/html").querySelector("main").innerText;
   });
   document.body.addEventListener("htmx:afterSwap", (event) => {
     for (const name of ["every", "follows"]) {
@@ -118,6 +128,12 @@
     };
     const text = copied(document.getElementById(button.dataset.copy)).then((words) => new Blob([words], { type: "text/plain" }));
     navigator.clipboard.write([new ClipboardItem({ "text/plain": text })]).then(() => say("Copied"), () => say("Not copied"));
+  });
+
+  // the example of another verb takes the place of one, never of what somebody wrote
+  document.addEventListener("change", ({ target }) => {
+    const field = target.id === "verb" && $("#payload");
+    if (field && (!field.value || [...target.options].some((o) => o.dataset.example === field.value))) field.value = target.selectedOptions[0].dataset.example;
   });
 
   // the words that are shown; of a link the document it leads to, fetched within the click: later a browser allows no copy
@@ -190,6 +206,7 @@
         li.addEventListener("click", () => follow(item.path));
         return li;
       }));
+      if (!shown.length) list.append(make("li", { textContent: "nothing matches", className: "dim" }));
       choose(0);
     }
     field.addEventListener("input", show);
@@ -201,7 +218,7 @@
     show();
   }
   function help() {
-    const keys = [["Ctrl K", "find anything"], ["/", "filter"], ["j k", "next and previous row"], ["Enter", "open"], ["?", "this help"], ["Esc", "close"], ...all(".side [data-key]").map((a) => [`g ${a.dataset.key}`, a.textContent])];
+    const keys = [["Ctrl K or :", "find anything"], ["/", "filter"], ["j k", "next and previous row"], ["Enter", "open"], ["?", "this help"], ["Esc", "close"], ...all(".side [data-key]").map((a) => [`g ${a.dataset.key}`, a.textContent])];
     const table = make("table", {}, make("caption", { textContent: "Keys", className: "hidden" }), ...keys.map(([key, words]) => make("tr", {}, make("td", {}, make("kbd", { textContent: key })), make("td", { textContent: words }))));
     const close = make("button", { textContent: "Close", type: "button", className: "quiet" });
     close.addEventListener("click", () => $("#dialog").close());
@@ -220,7 +237,7 @@
       const place = $(`.side [data-key="${CSS.escape(event.key)}"]`);
       if (place) { event.preventDefault(); place.click(); return; }
     }
-    const keys = { "/": slash, "?": help, j: () => step(1), k: () => step(-1), g: () => { went = Date.now(); } };
+    const keys = { "/": slash, "?": help, ":": palette, j: () => step(1), k: () => step(-1), g: () => { went = Date.now(); } };
     if (keys[event.key]) { event.preventDefault(); keys[event.key](); }
   });
   decorate();
