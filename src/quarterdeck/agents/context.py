@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar, overload
@@ -278,7 +279,8 @@ class Context:
         cluster, agent = self._target(to, verb or TASK_VERB)
         until = None if timeout is None else self._place.clock.now() + timeout
         wish = Wish(name, priority, lane, until, attempts, budget or {}, self._path.text)
-        value = await self.part.delegate(f"{cluster}/{agent}", verb, payload, into, wish)
+        with self._sent(cluster):
+            value = await self.part.delegate(f"{cluster}/{agent}", verb, payload, into, wish)
         self._changed()
         return value
 
@@ -309,8 +311,13 @@ class Context:
         order = (f"{cluster}/{agent}", verb, text, unique, priority, lane, until, attempts, self.trace)
         from quarterdeck.model import ops  # noqa: PLC0415 many classes, which nobody needs until something runs
 
-        found = await self._place.line.call(ops.Submit(*order), SUBMIT_WITHIN)
+        with self._sent(cluster):
+            found = await self._place.line.call(ops.Submit(*order), SUBMIT_WITHIN)
         return TaskRef(found["task"], found["state"], found["created"])
+
+    def _sent(self, cluster: str) -> AbstractContextManager[None]:
+        """Around what goes to a cluster: work counts as what is sent there, as messages do."""
+        return nullcontext() if self._place.sent is None else self._place.sent.to(cluster)
 
     def _own_key(self, what: str) -> str:
         return os.urandom(16).hex() if self._part is None else f"{self._part.info.id}/{self._part.next(what)}"

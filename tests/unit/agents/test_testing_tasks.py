@@ -75,6 +75,24 @@ def test_a_task_runs_through_steps_effects_questions_and_children(printer):
     play(body)
 
 
+def test_work_given_to_a_cluster_counts_as_sent_there(printer):
+    giver = Agent("giver")
+
+    @giver.task()
+    async def give(amount: int, ctx: Context) -> dict:
+        await ctx.delegate("printer", payload=amount)
+        await ctx.submit("printer", payload=amount)
+        with pytest.raises(TaskFailed):
+            await ctx.delegate("printer", payload=-amount)
+        return ctx._place.sent.told()
+
+    async def body():
+        async with testing.fleet(giver=giver, printer=printer) as fleet:
+            assert await fleet.run("giver", 7) == {"test": [3, 0]}
+
+    play(body)
+
+
 @pytest.mark.parametrize("point", [{"step": "check"}, {"effect": "pay"}, {"effect": "pay", "called": False}])
 def test_a_crash_where_it_hurts(printer, point):
     bank = Bank()
