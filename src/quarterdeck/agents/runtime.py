@@ -86,6 +86,7 @@ class Runtime:
         self._line = Line(self._asking(subjects.ledger), self._chores, Blobs(self._asking(subjects.blobs)))
         self._clock = SystemClock()
         self._credential = boot.credential
+        self._bus_url = boot.bus_url
         self._routes = Routes(boot.cluster, boot.links)
         self._progress = 0
         self._paused = False
@@ -153,7 +154,7 @@ class Runtime:
         while True:
             credential = self._credential
             try:
-                self._session = await Session.open(Login(boot.bus_url, boot.name, inbox, credential), self._tasks)
+                self._session = await Session.open(Login(self._bus_url, boot.name, inbox, credential), self._tasks)
                 break
             except Transient as error:
                 log.warning("%s; trying on", error.message)
@@ -221,8 +222,8 @@ class Runtime:
             match message:
                 case {"t": "drain", "within": float() | int() as within}:
                     return float(within)
-                case {"t": "credentials", "credential": dict() as credential}:
-                    self._take_credential(Credential(**credential))
+                case {"t": "credentials", "credential": dict() as credential, "url": str() as url}:
+                    self._take_credential(Credential(**credential), url)
                 case {"t": "links", "links": list() as links}:
                     self._take_routes(Routes(self._boot.cluster, tuple(link_from_json(link) for link in links)))
                 case {"t": "pause", "on": bool() as on}:
@@ -235,8 +236,9 @@ class Runtime:
         log.error("the node is gone: stopping")
         return NODE_GONE
 
-    def _take_credential(self, credential: Credential) -> None:
-        self._credential = credential
+    def _take_credential(self, credential: Credential, url: str) -> None:
+        """Where the bus is comes with it: it moves when somebody else sits on its port."""
+        self._credential, self._bus_url = credential, url
         if self._session is not None:
             self._chores.start(self._renew(self._session, credential))
 
@@ -244,7 +246,7 @@ class Runtime:
         """Reconnect with new credentials; given up only for newer ones."""
         while self._credential is credential and not session.closing:
             try:
-                await session.renew(credential)
+                await session.renew(credential, self._bus_url)
             except Transient as error:
                 log.warning("new credentials are not in use yet: %s", error.message)
                 await asyncio.sleep(RENEW_PAUSE)

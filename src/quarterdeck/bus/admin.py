@@ -65,6 +65,7 @@ class Admin:
     """Everything the control plane does to the bus. All methods raise Transient when the server does not answer."""
 
     def __init__(self, url: str, keys: Keys, clock: Clock) -> None:
+        self.url = url
         self._keys = keys
         self._clock = clock
         self._access = Access(url, keys, clock)

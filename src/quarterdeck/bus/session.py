@@ -94,12 +94,15 @@ class Session:
         self._intake = None
         return await self._stop(tuple(self._receiving), within)
 
-    async def renew(self, credential: Credential) -> None:
-        """Use new credentials without losing a message; raises Transient when the bus does not accept them: the old ones then stay."""
+    async def renew(self, credential: Credential, url: str = "") -> None:
+        """Use new credentials without losing a message; raises Transient when the bus does not accept them: the old ones then stay.
+
+        `url` is where the bus is now, when it moved.
+        """
         if self._rebuilding is not None:
             self._rebuilding.cancel()  # what it tries is outdated now
         try:
-            await self._move(replace(self._login, credential=credential))
+            await self._move(replace(self._login, credential=credential, url=url or self._login.url))
         except Transient:
             self._rebuild_if_needed()
             raise

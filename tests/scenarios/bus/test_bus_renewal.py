@@ -120,7 +120,7 @@ def test_nothing_is_lost_while_credentials_end_and_are_renewed(own_bus, system, 
                 sent += 1
                 if time.monotonic() - renewed > LIFE / 2:
                     renewed = time.monotonic()
-                    node.orders.put_nowait({"t": "credentials", "credential": asdict(mint(own_bus, system, sender))})
+                    node.orders.put_nowait({"t": "credentials", "credential": asdict(mint(own_bus, system, sender)), "url": own_bus.url})
             taken = sys.modules["renewed_worker"].taken
             await eventually(lambda: set(taken) == set(range(sent)))
             assert len(node.said("credentials")) >= 3
@@ -158,7 +158,7 @@ def test_a_replica_whose_user_ended_comes_back_with_the_next_credentials(own_bus
             await asyncio.sleep(LIFE)  # the life of the user itself
             client.session._current.since = 0.0
             await eventually_unanswered(client)
-            node.orders.put_nowait({"t": "credentials", "credential": asdict(mint(own_bus, system, sender, life=60.0))})
+            node.orders.put_nowait({"t": "credentials", "credential": asdict(mint(own_bus, system, sender, life=60.0)), "url": own_bus.url})
             await eventually(lambda: node.said("credentials"), within=15.0)
             assert await client.ask("back", "worker", "echo", b"2") == b"2"
 

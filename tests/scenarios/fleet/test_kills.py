@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,9 @@ from contextlib import closing
 
 import pytest
 
+from quarterdeck.bus import server
 from quarterdeck.deploy.evidence import PROOFS
+from quarterdeck.errors import QuarterdeckError
 
 STEPS = ("1:before", "2:inside", "4:before", "5:after", "7:inside", "9:inside", "11:after", "14:inside", "18:inside", "22:before")
 """A spread over the seven phases of a first deployment; QUARTERDECK_EVERY_STEP=1 takes all three moments of all of them."""
@@ -84,6 +87,38 @@ def test_a_killed_bus_comes_back_under_the_same_agents(deployed):
     assert {n: r["pid"] for n, r in fleet.replicas().items()} == pids
     kept = fleet.until(lambda: sorted(taken(fleet)) if set(load.done) <= taken(fleet) else None, what="every acknowledged message kept")
     print(f"\nnats-server: a durable message acknowledged again after {took * 1000:.0f} ms; {len(kept)} kept, none lost")
+
+
+def test_a_bus_whose_port_somebody_took_moves_and_its_agents_follow(deployed):
+    fleet = deployed
+    pids = {n: r["pid"] for n, r in fleet.replicas().items()}
+    before, node = server.kept_port(fleet.home), fleet.node()
+    with socket.socket() as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        os.kill(node, signal.SIGSTOP)  # it would have a new server there at once
+        since = killed(fleet, process(fleet, "nats-server"))
+        fleet.until(lambda: not bound(before))
+        stranger.bind(("127.0.0.1", before))
+        stranger.listen()
+        os.kill(node, signal.SIGCONT)
+        fleet.until(lambda: server.kept_port(fleet.home) != before, within=30, what=fleet.logs)
+        fleet.until(lambda: answers(fleet), within=30, what=lambda: fleet.logs())
+        took = time.monotonic() - since
+        fleet.ready(within=60)
+    assert {n: r["pid"] for n, r in fleet.replicas().items()} == pids
+    print(f"\nbus moved from port {before} to {server.kept_port(fleet.home)}, agents answer after {took:.1f} s")
+
+
+def answers(fleet):
+    try:
+        return fleet.ask("edge/front", "through") == "one"
+    except QuarterdeckError:
+        return False
+
+
+def bound(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def taken(fleet):

@@ -314,12 +314,13 @@ class LocalEngine:
         running = self._running_bus()
         if running is None or running["state"] != "ready":
             return replace(NO_BUS, reason=running["reason"] or running["state"] if running else "not started")
-        if self._admin is None:
+        url = server.url(running["port"])
+        if self._admin is None or self._admin.url != url:  # the first, or that of a bus that moved
             if self._closed:
                 raise Transient("the control plane is stopping")
-            admin = Admin(server.url(running["port"]), self.keys, self.clock)
-            await admin.__aenter__()
-            self._admin = admin
+            old, self._admin = self._admin, await Admin(url, self.keys, self.clock).__aenter__()
+            if old is not None:
+                await old.close()
         seen = await self._admin.observe(probe=False)
         if not seen.ready:
             return seen

@@ -120,9 +120,9 @@ class Fleet(Listener):
         if (old.links, old.peers) != (row.links, row.peers):
             process.send({"t": "links", "links": [asdict(link) for link in row.links], "peers": list(row.peers)})
         fresh = credential(row, process.identity.n, process.identity.incarnation)
-        if fresh is not None and fresh != process.credential:
+        if fresh is not None and (fresh, row.bus_url) != (process.credential, old.bus_url):
             process.credential = fresh
-            process.send({"t": "credentials", "credential": asdict(fresh)})
+            process.send({"t": "credentials", "credential": asdict(fresh), "url": row.bus_url})
 
     def incarnations(self) -> dict[str, int]:
         """The newest incarnation of every slot `system/cluster/agent-n` that ever ran."""
