@@ -102,7 +102,7 @@ def test_a_bus_whose_port_somebody_took_moves_and_its_agents_follow(deployed):
         stranger.listen()
         os.kill(node, signal.SIGCONT)
         fleet.until(lambda: server.kept_port(fleet.home) != before, within=30, what=fleet.logs)
-        fleet.until(lambda: answers(fleet), within=30, what=lambda: fleet.logs())
+        fleet.until(lambda: answers(fleet), within=30, what=fleet.logs)
         took = time.monotonic() - since
         fleet.ready(within=60)
     assert {n: r["pid"] for n, r in fleet.replicas().items()} == pids
