@@ -222,8 +222,8 @@ class Runtime:
             match message:
                 case {"t": "drain", "within": float() | int() as within}:
                     return float(within)
-                case {"t": "credentials", "credential": dict() as credential, "url": str() as url}:
-                    self._take_credential(Credential(**credential), url)
+                case {"t": "credentials", "credential": dict() as credential}:
+                    self._take_credential(Credential(**credential), str(message.get("url") or self._bus_url))
                 case {"t": "links", "links": list() as links}:
                     self._take_routes(Routes(self._boot.cluster, tuple(link_from_json(link) for link in links)))
                 case {"t": "pause", "on": bool() as on}:

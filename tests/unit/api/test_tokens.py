@@ -43,7 +43,7 @@ def test_a_secret_is_told_once_and_lies_nowhere(control, tmp_path):
     control.store.close()
     files = [path for path in control.home.root.rglob("*") if path.is_file()]
     assert files
-    assert [path for path in files if secret.rpartition("_")[2].encode() in path.read_bytes()] == []
+    assert [path for path in files if secret.split("_", 2)[2].encode() in path.read_bytes()] == []
 
 
 def test_a_token_ends_when_its_time_is_over(control):
