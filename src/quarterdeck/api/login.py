@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from quarterdeck.api.errors import turned_away, wants_page
 from quarterdeck.api.roles import needs, open_to_anyone
 from quarterdeck.api.services import Caller, Given
-from quarterdeck.api.tokens import PLACE, USER, Role
+from quarterdeck.api.tokens import PLACE, USER, Role, doubts
 from quarterdeck.errors import Forbidden
 from quarterdeck.model.grant import Grant
 from quarterdeck.store import tokens
@@ -31,12 +31,12 @@ class LinkBody(BaseModel):
 
 
 @router.post("/v1/login", **needs("admin", local=True))
-async def link(given: Given, caller: Caller, body: LinkBody | None = None) -> dict[str, str]:
+async def link(given: Given, caller: Caller, body: LinkBody | None = None) -> dict[str, Any]:
     """A one-time link; it ends after 15 minutes, the session it begins after 12 hours."""
     wanted = body or LinkBody()
     grant = Grant.at(wanted.role, wanted.cluster or "")
     _, code = await given.store.write(lambda tx: tokens.create(tx, grant, LINK_LIVES, "login link", wanted.user, once=True, actor=caller))
-    return {"url": f"{given.url}/login?code={code}"}
+    return {"url": f"{given.url}/login?code={code}", "warnings": doubts(given, grant)}
 
 
 @router.post("/logout", status_code=303, response_class=RedirectResponse, **needs("viewer", scope="cluster", form=True))

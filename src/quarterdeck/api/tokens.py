@@ -47,7 +47,7 @@ async def create(body: TokenBody, given: Given, caller: Caller) -> Json:
     grant = body.grant()
     id_, secret = await given.store.write(lambda tx: rows.create(tx, grant, body.ttl, body.note, body.user, actor=caller))
     made = next(_document(t) for t in _alive(given) if t.id == id_)
-    return {"apiVersion": status.API, "kind": "Token", **made, "token": secret, "warnings": _warnings(given, grant)}
+    return {"apiVersion": status.API, "kind": "Token", **made, "token": secret, "warnings": doubts(given, grant)}
 
 
 @router.get("", **needs("admin"))
@@ -88,8 +88,8 @@ def _document(token: rows.Token) -> Json:
     }
 
 
-def _warnings(given: Services, grant: Grant) -> list[str]:
-    """A token for a cluster that nobody has is legal, and most often a typing mistake."""
+def doubts(given: Services, grant: Grant) -> list[str]:
+    """A token or a link for a cluster that nobody has is legal, and most often a typing mistake."""
     systems = [name for name in given.fleet.names() if grant.knows(name)]
     here = [d for d in map(given.fleet.desired, systems) if d and any(n.cluster == grant.cluster for n in d.namespaces)]
     return [f"no system has a cluster {grant.place} now"] if grant.bound and not here else []

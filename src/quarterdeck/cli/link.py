@@ -65,7 +65,7 @@ def open_link(
     page = _page(session, target) if target else ""
     check_user(user)
     document: Document = session.client.post("/v1/login", {"role": role.value, "cluster": cluster, "user": user or None})
-    session.warn(_doubts(session, cluster) if cluster else ())
+    session.warn(document.pop("warnings", ()))
     if page:
         document = {**document, "page": urljoin(document["url"], page)}
     show(session, document, lambda screen: screen.line(clean(document["url"])), name=document["url"])
@@ -93,14 +93,6 @@ def check_user(user: str) -> None:
     """Raise UsageError for what is no name to stand in the journal."""
     if len(user) > _LONGEST_USER or not all(map(str.isprintable, user)):
         raise UsageError(f"{user[:40]!r} is no name of a user", hint=f"--user takes {_LONGEST_USER} printable characters, e.g. alice")
-
-
-def _doubts(session: Session, cluster: str) -> list[str]:
-    """A link for a cluster that nobody has is legal, and most often a typing mistake: the words of `qd token create`."""
-    system, _, name = cluster.rpartition("/")
-    systems = [one["name"] for one in session.client.get("/v1/systems")["items"] if system in ("", one["name"])]
-    clusters = (one["name"] for each in systems for one in session.client.get("/v1/clusters", {"system": each})["items"])
-    return [] if name in clusters else [f"no system has a cluster {cluster} now"]
 
 
 def _page(session: Session, target: str) -> str:

@@ -95,6 +95,7 @@ def test_a_token_for_a_cluster_that_nobody_has_is_warned_of(control):
     control.up()
     assert made(control, cluster="one")["warnings"] == []
     assert made(control, cluster="pair/one")["warnings"] == []
+    assert control.post("/v1/login", {"cluster": "won"}).json["warnings"] == ["no system has a cluster won now"]
     assert made(control, cluster="won")["warnings"] == ["no system has a cluster won now"]
     assert made(control, cluster="other/one")["warnings"] == ["no system has a cluster other/one now"]
 
