@@ -832,4 +832,11 @@ BUGS = (
         "            if found.count != expected.count:\n",
         KEPT + "test_a_row_made_to_fit_its_checksum_does_not_fit_its_seal",
     ),
+    Bug(
+        "only the environment marks what an agent starts",
+        "engines/local/node/lifecycle.py",
+        "dict.fromkeys(birthmark.bearers(boot.label), boot.label)",
+        "{}",
+        "tests/unit/engines/test_node_parts.py::test_the_mark_from_birth_outlives_an_empty_environment_and_does_not_match_another_home",
+    ),
 )

@@ -204,6 +204,8 @@ class Fleet:
     """One home, one folder with a spec and three agents, the command line, and the door."""
 
     program = QD
+    through = ()
+    """What goes before the command line, e.g. to run it as somebody else."""
     until = staticmethod(until)
     alive = staticmethod(alive)
 
@@ -235,7 +237,7 @@ class Fleet:
     def qd(self, *arguments, within=60, **environment):
         began = time.monotonic()
         done = subprocess.run(
-            [QD, *map(str, arguments)],
+            [*self.through, QD, *map(str, arguments)],
             cwd=self.folder,
             env={**self.environment, **environment},
             stdin=subprocess.DEVNULL,

@@ -1,7 +1,9 @@
 """A deployment that fails in each of its phases, on real processes: it says where and why, keeps what was done, and goes on once mended."""
 
+import os
 import sqlite3
-from contextlib import closing
+import subprocess
+from contextlib import closing, contextmanager
 
 import pytest
 
@@ -85,3 +87,44 @@ def test_a_journal_that_was_altered_starts_nothing_and_says_which_record_it_is(f
     assert (ran.code, "journal record 3 does not match its hash" in ran.err) == (1, True), ran
     mend()
     fleet.up()
+
+
+LINK = "    - {from: edge, to: core, timeout: 2s, attempts: 3}"
+
+
+@contextmanager
+def read_only(folder):
+    """The folder can be read and not be written, as on a disk that has failed."""
+    if os.getuid() != 0:
+        pytest.skip("mounting takes root")
+    if subprocess.run(["mount", "--bind", folder, folder], capture_output=True, check=False).returncode != 0:
+        pytest.skip("nothing can be mounted here")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_a_link_that_the_bus_refuses_fails_phase_4_keeps_what_was_done_and_is_opened_once_the_bus_takes_it(fleet):
+    """The bus keeps its accounts in a folder: where that cannot be written any more, what is there works on and nothing can be added."""
+    fleet.edit("quarterdeck.yaml", f"  links:\n{LINK}\n", "")
+    fleet.up()
+    before = {name: replica["pid"] for name, replica in fleet.replicas().items()}
+    fleet.spec.write_text(f"{fleet.spec.read_text()}  links:\n{LINK}\n")
+    fleet.edit("worker.py", 'return "one"', 'return "two"')
+    with read_only(fleet.home.bus / "accounts"):
+        ran = fleet.qd("up", "--timeout", "9s")
+        print(ran)
+        assert (ran.code, "Failed in phase 4 of 7; phases 1-3 are complete and kept" in ran.out) == (1, True), ran
+        assert "edge->core: the bus refused CLAIMS.UPDATE" in ran.out, ran
+        assert "read-only file system" in ran.out, ran
+        document = fleet.status()
+        assert [p["status"] for p in document["phases"]] == ["done"] * 3 + ["failed"] + ["pending"] * 3, document["phases"]
+        failure = document["failure"]
+        assert (failure["step"], failure["completed"], failure["resume"]) == ("EnsureLink", list(PHASES[:3]), "resumes at phase 4")
+        assert {name: replica["pid"] for name, replica in fleet.replicas().items()} == before
+        assert fleet.ask("core/worker", "version") == "one", "the earlier revision serves"
+        assert [link["open"] for link in fleet.items("links")] == [False]
+    fleet.ready()
+    assert fleet.ask("edge/front", "through") == "two"

@@ -136,9 +136,10 @@ class Bench:
     until = staticmethod(until)
     alive = staticmethod(alive)
 
-    def __init__(self, root: Path, *arguments: str) -> None:
+    def __init__(self, root: Path, *arguments: str, through=()) -> None:
         self.home = Home(root)
         self.arguments = arguments
+        self.through = through
         self.number = 0
         self.generation = 0
         self.file = self.sock = None
@@ -151,7 +152,7 @@ class Bench:
         (folder / "agents.py").write_text(AGENTS + extra)
 
     def start(self):
-        argv = [sys.executable, "-m", "quarterdeck.engines.local.node", "--home", str(self.home.root)]
+        argv = [*self.through, sys.executable, "-m", "quarterdeck.engines.local.node", "--home", str(self.home.root)]
         argv += ["--runtime", "small_runtime:serve", *self.arguments]
         self.node = subprocess.Popen(argv, start_new_session=True)
         self.connect()
@@ -243,8 +244,8 @@ def make_bench(tmp_path):
     """Benches that are taken down whatever happens."""
     made = []
 
-    def make(*arguments, home="home"):
-        made.append(Bench(tmp_path / home, *arguments))
+    def make(*arguments, home="home", through=()):
+        made.append(Bench(tmp_path / home, *arguments, through=through))
         return made[-1]
 
     yield make

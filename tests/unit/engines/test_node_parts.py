@@ -7,12 +7,16 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from quarterdeck import linux
 from quarterdeck.clock import VirtualClock
+from quarterdeck.engines.local import birthmark
 from quarterdeck.engines.local.node import lifecycle, rooms
 from quarterdeck.engines.local.node import memory as slots
 from quarterdeck.engines.local.node.events import Events
@@ -215,6 +219,47 @@ def test_the_mark_of_a_home_does_not_match_another(tmp_path):
         os.waitpid(child, 0)
 
 
+MARKED = """
+import os, resource, sys
+from quarterdeck import linux
+from quarterdeck.engines.local import birthmark
+label, most = sys.argv[1], int(sys.argv[2])
+if most:
+    resource.setrlimit(resource.RLIMIT_RTTIME, (most, most))
+    linux.drop_capabilities()
+birthmark.put(label)
+os.execve("/bin/sh", ["sh", "-c", "env -i sleep 60 & echo $!; wait"], {})
+"""
+
+
+@contextmanager
+def chain(label, most=0):
+    """A shell below a process that marked itself, and what it started with an empty environment; `most` is a limit it had before."""
+    with subprocess.Popen([sys.executable, "-c", MARKED, label, str(most)], stdout=subprocess.PIPE, text=True) as top:
+        below = int(top.stdout.readline())
+        try:
+            yield top.pid, below
+        finally:
+            top.kill()
+            linux.kill(below)
+
+
+def test_the_mark_from_birth_outlives_an_empty_environment_and_does_not_match_another_home(tmp_path):
+    own, other = lifecycle.new_boot(Home(tmp_path / "a")), lifecycle.new_boot(Home(tmp_path / "b"))
+    with chain(own.label) as pids:
+        assert lifecycle.left_behind(own) == dict.fromkeys(pids, own.label)
+        assert not birthmark.has(os.getpid(), own.label)
+        assert lifecycle.sweep(other) == 0
+        assert lifecycle.sweep(own) == 2
+
+
+def test_where_the_mark_from_birth_is_not_allowed_there_is_none_and_all_goes_on(tmp_path):
+    own = lifecycle.new_boot(Home(tmp_path))
+    with chain(own.label, most=9) as (top, below):
+        assert not birthmark.has(top, own.label)
+        assert not birthmark.has(below, own.label)
+
+
 def test_version_2_groups_get_their_files(tmp_path):
     base = tmp_path / "base"
     groups = rooms.Cgroups("v2", dict.fromkeys(("memory", "pids", "cpu"), base))
@@ -234,8 +279,9 @@ def test_version_2_groups_get_their_files(tmp_path):
 
 
 def test_what_a_machine_lacks_is_named():
-    assert rooms.NONE.weakenings == ("no cgroup: limits by rlimit, descendants found by environment mark",)
-    assert rooms.Cgroups("v1", {"pids": Path("/x")}).weakenings == ("cgroup v1", "no memory limit", "no cpu limit")
+    assert rooms.NONE.weakenings == ("no cgroup: memory by rlimit in each process, clusters, cpu and processes without limit",)
+    lacks = ("cgroup v1", "no memory limit but by rlimit in each process", "no cpu limit")
+    assert rooms.Cgroups("v1", {"pids": Path("/x")}).weakenings == lacks
     assert rooms.Cgroups("v2", dict.fromkeys(("memory", "pids", "cpu"), Path("/x"))).weakenings == ()
 
 

@@ -84,7 +84,7 @@ class LocalEngine:
             return World(self.clock.now(), False, error.message, NO_BUS, (), (), ())
         links = tuple(k for k in tables.links(table, system) if {k.source, k.target} <= bus.accounts)
         workloads = observe.workloads(self._seen, system, table)
-        weak = tuple(self.node.hello.get("weakenings", ()))
+        weak = tuple(self._seen.get("weakenings", ()))
         ways = observe.delivered(self._seen, system)
         return World(self.clock.now(), True, "", bus, tables.namespaces(table, system), links, workloads, weak, ways)
 
@@ -355,16 +355,14 @@ class LocalEngine:
         )
 
     async def _link(self, system: str, step: EnsureLink | RemoveLink, *, closed: bool) -> str:
-        """The table first (credentials with or without the path), then the accounts; a replica's rights never exceed its account's."""
-        link = step.link
-        await self._edit(
-            lambda t: (
-                tables.without_credentials(tables.with_link(t, system, link, closed=closed), system, [link.source])
-                if link not in tables.links(t, system) or closed
-                else t
-            )
-        )
-        await self._apply_accounts(system, await self._current())
+        """What opens begins with the accounts, what closes with the table (credentials): a replica's rights never exceed its account's."""
+        link, table = step.link, await self._current()
+        if not closed:  # one that the bus refuses is not in the table then, so that nothing but this step is to be done again
+            await self._apply_accounts(system, tables.with_link(table, system, link))
+        if closed or link not in tables.links(table, system):
+            await self._edit(lambda t: tables.without_credentials(tables.with_link(t, system, link, closed=closed), system, [link.source]))
+        if closed:
+            await self._apply_accounts(system, await self._current())
         return f"{link.name} {'closed' if closed else 'open'}"
 
     async def _remove_namespace(self, system: str, cluster: str) -> str:

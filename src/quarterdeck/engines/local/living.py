@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from quarterdeck import linux
+from quarterdeck.engines.local import birthmark
 from quarterdeck.model.home import Home
 
 Kind = Literal["replica", "fork", "service", "stray"]
@@ -51,7 +52,7 @@ class Living:
 
 
 def living(home: Home, variable: str, node: int | None = None) -> tuple[Living, ...]:
-    """Everything alive that carries the home's mark in `variable`, is in its groups, or descends from its node."""
+    """Everything alive that carries the home's mark in `variable` or from birth, is in its groups, or descends from its node."""
     seen = _Seen(home, variable, _node_of(home) if node is None else node)
     return tuple(found for pid in sorted(seen.parents) if (found := seen.judge(pid)) is not None)
 
@@ -99,7 +100,7 @@ class _Seen:
             return _by_group(pid, group)
         if above is not None:
             return self._below(pid, above)
-        if self.parents[pid] == self._node or self._mark.search(environment):
+        if self.parents[pid] == self._node or self._mark.search(environment) or birthmark.has(pid, self._label):
             return self._top(pid, environment)
         return None
 

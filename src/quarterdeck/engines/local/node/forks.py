@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from quarterdeck import linux
+from quarterdeck.engines.local import birthmark
 from quarterdeck.engines.local.node.isolation import package_root
 from quarterdeck.engines.local.node.place import Place
 from quarterdeck.engines.local.node.rooms import Limits
@@ -101,7 +102,7 @@ class ForkServer:
                 stderr=err,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
-                preexec_fn=lambda: join(doors),  # noqa: PLW1509 the node has one thread
+                preexec_fn=lambda: _enter(doors, place.boot.label),  # noqa: PLW1509 the node has one thread
             )
         finally:
             for door in doors:
@@ -201,6 +202,11 @@ class ForkServer:
         """End it, and so its replicas."""
         if self.alive:
             linux.kill(self.pid)
+
+
+def _enter(doors: list[int], label: str) -> None:
+    join(doors)
+    birthmark.put(label)
 
 
 def join(doors: list[int]) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from quarterdeck import linux
+from quarterdeck.engines.local import birthmark
 from quarterdeck.errors import Conflict, Forbidden, Terminal
 from quarterdeck.model.home import Home
 
@@ -69,8 +70,9 @@ def stand_alone() -> None:
 
 
 def left_behind(boot: Boot) -> dict[int, str]:
-    """Processes that carry the mark of this home, of any boot: pid and mark."""
-    return linux.marked(MARK, re.escape(boot.label) + r":[0-9a-f]{16}")
+    """Processes that carry the mark of this home, of any boot, in their environment or from birth: pid and mark."""
+    born = dict.fromkeys(birthmark.bearers(boot.label), boot.label)
+    return born | linux.marked(MARK, re.escape(boot.label) + r":[0-9a-f]{16}")
 
 
 def sweep(boot: Boot) -> int:

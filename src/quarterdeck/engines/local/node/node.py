@@ -51,6 +51,7 @@ class Node:
         self._stopping: asyncio.Task[dict[str, Any]] | None = None
         self._ordered_since: float | None = None
         self._sweeping: asyncio.Task[None] | None = None
+        self._burying: asyncio.TimerHandle | None = None
         self._swept = place.clock.monotonic()
 
     # what must not run
@@ -149,12 +150,18 @@ class Node:
         return asked | {f"{p.identity.system}.{p.identity.cluster}" for p in self.fleet.processes}
 
     def _bury_orphans(self) -> None:
-        """Kill and reap what became our child because everything between has died."""
+        """Kill and reap what became our child because everything between has died; what that had started comes to us next."""
         known = self.fleet.pids | self.services.pids
-        for pid in linux.children_of(os.getpid()):
-            if pid not in known:
-                linux.kill(pid)
-                reap(pid)
+        orphans = [pid for pid in linux.children_of(os.getpid()) if pid not in known]
+        for pid in orphans:
+            linux.kill(pid)
+            reap(pid)
+        if orphans and self._burying is None:
+            self._burying = asyncio.get_running_loop().call_later(_SWEEP_EVERY, self._bury_on)
+
+    def _bury_on(self) -> None:
+        self._burying = None
+        self._bury_orphans()
 
     def _heed_order(self) -> None:
         """An order to stop whose giver died before it told us is carried out all the same."""
@@ -234,6 +241,7 @@ class Node:
                 observe.row(one, may_start=self.halts.end_by(one.row.system, one.row.name) is None) for one in self.fleet.workloads.values()
             ],
             "delivered": self.fleet.ways.told(),
+            "weakenings": self.weakenings,
             "machine": observe.machine(),
             "events_next": self.place.events.next,
             "log_bytes": self.place.logs.bytes,

@@ -53,8 +53,8 @@ class Cgroups:
     def weakenings(self) -> tuple[str, ...]:
         """What is missing, for people."""
         if self.version == "none":
-            return ("no cgroup: limits by rlimit, descendants found by environment mark",)
-        names = {"memory": "no memory limit", "pids": "no process limit", "cpu": "no cpu limit"}
+            return ("no cgroup: memory by rlimit in each process, clusters, cpu and processes without limit",)
+        names = {"memory": "no memory limit but by rlimit in each process", "pids": "no process limit", "cpu": "no cpu limit"}
         missing = tuple(text for name, text in names.items() if name not in self.bases)
         return (*(("cgroup v1",) if self.version == "v1" else ()), *missing)
 
