@@ -25,13 +25,13 @@ def clusters(look: Look, url: str) -> list[Json]:
         mine = [w for w in desired.workloads if w.cluster == namespace.cluster]
         counts = [staffing(w, look.world.workload(w.name)) for w in mine]
         ready, wanted = sum(c.answering for c in counts), sum(c.wanted for c in counts)
-        quota = namespace.quota
+        quota, used = namespace.quota, look.world.used_by(namespace.cluster)
         items.append(
             {
                 "name": namespace.cluster,
                 "namespace": f"{desired.system}.{namespace.cluster}",
                 "quota": {
-                    "used": {"replicas": sum(w.replicas for w in mine)},
+                    "used": {"cpu": used.cpu, "memory": used.memory, "replicas": sum(w.replicas for w in mine)},
                     "limit": {"cpu": quota.cpu, "memory": quota.memory, "replicas": quota.replicas},
                 },
                 "endpoints": [f"{url}/v1/agents/{w.name}/ask" for w in mine],

@@ -177,6 +177,15 @@ class BusSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class Used:
+    """What a cluster takes now: cores over the last seconds, and bytes as its limit counts them; None where nobody counts them."""
+
+    cluster: str
+    cpu: float | None = None
+    memory: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class World:
     """One observation of one system. An engine that cannot be reached gives `reachable=False` and empty sets: unknown, never "gone"."""
 
@@ -189,6 +198,7 @@ class World:
     workloads: tuple[WorkloadSeen, ...]
     weakenings: tuple[str, ...] = ()
     delivered: tuple[Delivered, ...] = ()
+    used: tuple[Used, ...] = ()
     _by_name: dict[str, WorkloadSeen] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -197,3 +207,7 @@ class World:
     def workload(self, name: str) -> WorkloadSeen | None:
         """The workload `cluster/agent`, if the engine knows it."""
         return self._by_name.get(name)
+
+    def used_by(self, cluster: str) -> Used:
+        """What a cluster takes now, as far as the engine knows."""
+        return next((used for used in self.used if used.cluster == cluster), Used(cluster))

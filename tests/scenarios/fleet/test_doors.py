@@ -13,8 +13,12 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
+
 from quarterdeck.bus.subjects import Sender, blobs, ledger, subject
 
+COUNTS = ("memory.usage_in_bytes", "memory.current")
+"""What a control group of memory tells of itself, in version 1 and 2."""
 REFUSED = ("PermissionError", "ConnectionResetError", "BrokenPipeError", "FileNotFoundError", "ConnectionRefusedError", "")
 
 
@@ -49,6 +53,18 @@ def trying(fleet):
     argv = [str(fleet.program), "--home", str(fleet.home.root), "serve"]
     ended = subprocess.run(argv, env=fleet.environment, capture_output=True, text=True, timeout=20, check=False)
     return time.monotonic() - began, ended
+
+
+def test_a_cluster_tells_what_it_uses_of_its_quota_as_its_limits_count_it(deployed):
+    def used():
+        return {c["name"]: c["quota"]["used"] for c in deployed.items("clusters")}["core"]
+
+    now = deployed.until(lambda: (found := used())["cpu"] is not None and found, within=10)
+    kept = [file for group in deployed.groups() for name in COUNTS if (file := Path(group, "trio.core", name)).exists()]
+    assert now["replicas"] == sum(name.startswith("core/") for name in deployed.replicas())
+    assert (now["memory"] is not None) is bool(kept), "where the kernel counts nothing, nothing is told"
+    if kept:
+        assert now["memory"] == pytest.approx(int(kept[0].read_text()), rel=0.5)
 
 
 def test_an_agent_is_asked_at_its_endpoint_and_who_is_not_answered_is_told_why(deployed):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from quarterdeck.deploy import nouns
+from quarterdeck.model.world import Used
 
 
 def test_a_cluster_tells_quota_endpoints_links_bounds_health_capacity_and_share(scene):
@@ -12,12 +13,20 @@ def test_a_cluster_tells_quota_endpoints_links_bounds_health_capacity_and_share(
     assert first["name"] == "a"
     assert first["namespace"] == "s.a"
     assert first["quota"]["limit"] == {"cpu": 1.0, "memory": 1024**3, "replicas": 4}
+    assert first["quota"]["used"] == {"cpu": None, "memory": None, "replicas": 2}, "nobody counts what this engine runs"
     assert first["links"] == second["links"] == ["a->b"]
     assert first["autoscaling"] == [{"agent": "a/reader", "min": 1, "max": 6}]
     assert first["health"] == "healthy"
     assert first["capacity"] == {"ready": 2, "desired": 2, "max": 4}
     assert (first["share"], second["share"]) == (0.667, 0.333)
     assert all(url.startswith("http://127.0.0.1:7410/") for url in first["endpoints"])
+
+
+def test_a_cluster_tells_what_it_uses_of_its_quota(scene):
+    look = scene.look()
+    counted = replace(look, world=replace(look.world, used=(Used("a", 0.25, 4096), Used("b"))))
+    first, second = (c["quota"]["used"] for c in nouns.clusters(counted, ""))
+    assert (first["cpu"], first["memory"], second["cpu"]) == (0.25, 4096, None)
 
 
 @pytest.mark.parametrize(("fallen", "health"), [(1, "degraded"), (2, "down")])

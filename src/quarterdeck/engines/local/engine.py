@@ -85,8 +85,8 @@ class LocalEngine:
         links = tuple(k for k in tables.links(table, system) if {k.source, k.target} <= bus.accounts)
         workloads = observe.workloads(self._seen, system, table)
         weak = tuple(self._seen.get("weakenings", ()))
-        ways = observe.delivered(self._seen, system)
-        return World(self.clock.now(), True, "", bus, tables.namespaces(table, system), links, workloads, weak, ways)
+        ways, used = observe.delivered(self._seen, system), observe.used(self._seen, system)
+        return World(self.clock.now(), True, "", bus, tables.namespaces(table, system), links, workloads, weak, ways, used)
 
     async def workloads(self, system: str) -> tuple[WorkloadSeen, ...]:
         """Ask the node alone."""

@@ -17,7 +17,7 @@ from quarterdeck.engines.local import table as tables
 from quarterdeck.model.desired import rollout_digest
 from quarterdeck.model.measures import Delivered
 from quarterdeck.model.table import Row, Table
-from quarterdeck.model.world import BusSeen, Exit, Flow, Happening, Replica, Sample, StreamSeen, Verb, WorkloadSeen
+from quarterdeck.model.world import BusSeen, Exit, Flow, Happening, Replica, Sample, StreamSeen, Used, Verb, WorkloadSeen
 
 Json = dict[str, Any]
 _COUNTS: Final = frozenset(f.name for f in fields(Sample) if f.type == "int")
@@ -85,6 +85,12 @@ def delivered(seen: Json, system: str) -> tuple[Delivered, ...]:
     """How long messages of one system were on their way."""
     told = (way for way in seen.get("delivered", ()) if way[0] == system)
     return tuple(Delivered(source, to, kind, tuple(counts), micros) for _, source, to, kind, counts, micros in told)
+
+
+def used(seen: Json, system: str) -> tuple[Used, ...]:
+    """What the clusters of one system take of their quotas."""
+    rooms = ((room.partition("."), cpu, memory) for room, cpu, memory in seen.get("used", ()))
+    return tuple(Used(cluster, cpu, memory) for (name, _, cluster), cpu, memory in rooms if name == system)
 
 
 def samples(ring: Json) -> tuple[Sample, ...]:

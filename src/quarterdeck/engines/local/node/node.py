@@ -19,6 +19,7 @@ from quarterdeck.engines.local.node.lifecycle import MARK, left_behind
 from quarterdeck.engines.local.node.place import Place
 from quarterdeck.engines.local.node.services import Services
 from quarterdeck.engines.local.node.table import Counters, Proven, Tables
+from quarterdeck.engines.local.node.used import Meter
 from quarterdeck.errors import NotFound
 from quarterdeck.halts import Halt
 from quarterdeck.model.table import Table
@@ -46,6 +47,7 @@ class Node:
         self.control = Control(place, control_argv)
         self.done = asyncio.Event()
         self._rooms = rooms.Rooms(place.cgroups)
+        self._meter = Meter(place.cgroups, place.clock)
         self._applying = asyncio.Lock()
         self._applied: Table | None = None
         self._stopping: asyncio.Task[dict[str, Any]] | None = None
@@ -149,6 +151,15 @@ class Node:
         asked = {f"{room.system}.{room.namespace.cluster}" for room in table.rooms} | {f"{row.system}.{row.cluster}" for row in table.rows}
         return asked | {f"{p.identity.system}.{p.identity.cluster}" for p in self.fleet.processes}
 
+    def _pids(self) -> dict[str, list[int]]:
+        """Those of the replicas in each room of the table."""
+        found: dict[str, list[int]] = {f"{room.system}.{room.namespace.cluster}": [] for room in self.tables.now.rooms}
+        for process in self.fleet.processes:
+            room = f"{process.identity.system}.{process.identity.cluster}"
+            if process.pid is not None and room in found:
+                found[room].append(process.pid)
+        return found
+
     def _bury_orphans(self) -> None:
         """Kill and reap what became our child because everything between has died; what that had started comes to us next."""
         known = self.fleet.pids | self.services.pids
@@ -235,6 +246,7 @@ class Node:
             "version": list(table.version),
             "services": self.services.seen(),
             "rooms": [asdict(room) for room in table.rooms],
+            "used": self._meter.read(self._pids()),
             "incarnations": self.fleet.incarnations(),
             "code": sorted(self.fleet.code),
             "rows": [

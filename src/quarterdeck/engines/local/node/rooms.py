@@ -90,6 +90,23 @@ class Cgroups:
         text = (folder / ("memory.oom_control" if self.version == "v1" else "memory.events")).read_text()
         return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("oom_kill ")), 0)
 
+    def memory(self, name: str) -> int | None:
+        """Bytes that count against the limit of a group; None where nobody counts."""
+        folder = self.folders(name).get("memory")
+        text = None if folder is None else _read(folder / ("memory.usage_in_bytes" if self.version == "v1" else "memory.current"))
+        return None if text is None else int(text)
+
+    def cpu_seconds(self, name: str) -> float | None:
+        """Processor time of all that ever ran in a group; None where nobody counts: in version 1 that can be a hierarchy of its own."""
+        folder = self.folders(name).get("cpu")
+        if folder is None:
+            return None
+        if self.version == "v1":
+            text = _read(folder / "cpuacct.usage")
+            return None if text is None else int(text) / 1e9
+        text = _read(folder / "cpu.stat")
+        return None if text is None else int(dict(map(str.split, text.splitlines()))["usage_usec"]) / 1e6
+
     def kill(self, name: str) -> None:
         """Kill whatever is in the group now."""
         for folder in set(self.folders(name).values()):
@@ -163,6 +180,12 @@ def _settings(version: str, controller: str, limits: Limits) -> Iterable[tuple[s
     if v1:
         return (("cpu.cfs_quota_us", str(-1 if share is None else share)),)
     return (("cpu.max", f"{'max' if share is None else share} {_PERIOD_US}"),)
+
+
+def _read(file: Path) -> str | None:
+    with contextlib.suppress(OSError):  # the kernel does not have it, or the group is gone
+        return file.read_text()
+    return None
 
 
 def members(folder: Path) -> list[int]:
