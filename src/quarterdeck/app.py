@@ -108,6 +108,7 @@ async def _run(home: Home, port: int | None) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, app.stopping.set)
+        gc.enable()
         gc.freeze()  # what is there by now stays: looking through it again took 100 ms every few seconds under load
         await run(app)
     finally:

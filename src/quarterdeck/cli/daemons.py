@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -44,6 +45,7 @@ def serve(arguments: Sequence[str]) -> int:
     except Conflict as error:
         sys.stderr.write(error.told)
         return error.exit_code
+    gc.disable()  # until all is there: imports leave nothing to collect, and looking for it is a fifth of their time
     from quarterdeck.app import serve as control_plane  # noqa: PLC0415 the whole server
 
     return control_plane(home, given.port)
