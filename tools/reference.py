@@ -16,6 +16,7 @@ import typer.models
 
 from quarterdeck import errors
 from quarterdeck.app import application
+from quarterdeck.cli.codes import GROUPS, KINDS
 from quarterdeck.cli.dispatch import load, own_parameters
 from quarterdeck.cli.verbs import SHARED, VERBS, Verb
 from quarterdeck.deploy.evidence import DEEP, PROOFS, Proof
@@ -26,6 +27,11 @@ from quarterdeck.states import MACHINES, Machine
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 TOKENS = {"cluster": "all", "system": "unbound"}
+CODES = (
+    "The code in brackets at the end of a message names its kind; `qd explain E1201` prints what stands here, without a control plane. "
+    "In a refusal of the API it is the field `code`; each problem of a spec has its own at the end of its first line. "
+    "A code keeps its meaning."
+)
 MADE = "<!-- made by tools/reference.py from the code; edit there -->"
 
 
@@ -86,7 +92,8 @@ def diagram(machine: Machine) -> str:
 
 def error_tree() -> str:
     """The errors with what follows from each."""
-    rows = [("&nbsp;" * 4 * depth + f"`{e.__name__}`", *_consequences(e), _first_line(e)) for e, depth in _tree(errors.QuarterdeckError, 0)]
+    found = _tree(errors.QuarterdeckError, 0)
+    rows = [("&nbsp;" * 4 * depth + f"`{e.__name__}`", e.code, *_consequences(e), _first_line(e)) for e, depth in found]
     intro = (
         "Exit code, HTTP status and whether a retry makes sense follow from the branch. Every error has a message, most a hint and a place."
     )
@@ -95,14 +102,25 @@ def error_tree() -> str:
         [
             ("0", "done"),
             ("1", "an error; a spec that is refused"),
-            ("2", "wrong usage; with `qd plan --detailed-exitcode`: changes are pending"),
+            ("2", "wrong usage; of `qd plan --detailed-exitcode`: changes are pending, and every error of `qd plan` is 1"),
             ("3", "the named thing does not exist"),
             ("4", "denied"),
             ("5", "timeout, not ready, or outcome unknown"),
             ("130", "interrupted"),
         ],
     )
-    return page("Errors", intro, table(("Error", "Exit code", "HTTP", "Retry", "Meaning"), rows), "## Exit codes of `qd`", codes)
+    tree = table(("Error", "Code", "Exit code", "HTTP", "Retry", "Meaning"), rows)
+    listed = (part for group in GROUPS for part in kinds(group))
+    return page("Errors", intro, tree, "## Exit codes of `qd`", codes, "## Codes", CODES, *listed)
+
+
+def kinds(group: str) -> Iterator[str]:
+    """The codes of a group, each under a heading of its own, so that a link can lead to it."""
+    yield f"### {group}…: {GROUPS[group]}"
+    for code, kind in KINDS.items():
+        if code.startswith(group):
+            before = "error: " if group in ("E10", "E15") else ""
+            yield f"#### {code}\n\n{kind.meaning}\n\n```\n{before}{kind.example} [{code}]\n```\n\n{kind.mend}"
 
 
 def routes() -> str:

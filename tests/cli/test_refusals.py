@@ -58,7 +58,7 @@ def test_a_noun_to_come_says_so_with_what_does_it_today(fake, qd, noun):
 def test_a_verb_to_come_says_so_with_what_does_it_today(fake, qd, verb):
     ran = qd(verb, "something", "--option")
     assert ran.code == 2
-    assert f"error: {verb}: not in this version\nhint: qd " in ran.err
+    assert f"error: {verb}: not in this version [E1002]\nhint: qd " in ran.err
 
 
 @pytest.mark.parametrize("advice", [*coming.NOUNS.values(), *coming.VERBS.values()])
@@ -110,7 +110,7 @@ def test_a_control_plane_that_says_nothing_is_told_as_that(fake, qd, monkeypatch
     monkeypatch.setattr(Wire, "call", lambda wire, request, timeout: whole(wire, request, min(timeout, 0.2)))
     ran = qd("get", "links")
     assert ran.code == 5
-    assert ran.err.startswith("error: the control plane gives no answer to GET /v1/links within 0.2 s\nhint: qd doctor")
+    assert ran.err.startswith("error: the control plane gives no answer to GET /v1/links within 0.2 s [E1005]\nhint: qd doctor")
 
 
 def test_no_input_asks_nothing_even_on_a_terminal(fake, terminal, home):

@@ -166,18 +166,19 @@ def test_a_bad_spec_shows_every_problem_on_stderr(fake, qd, documents):
     )
     ran = qd("up")
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err.startswith("error: 2 problems in quarterdeck.yaml\n\nquarterdeck.yaml:3:5:")
+    assert ran.err.startswith("error: 2 problems in quarterdeck.yaml [E1010]\n\nquarterdeck.yaml:3:5:")
     assert "      | ^\n" in ran.err
     assert ran.err.endswith("quarterdeck.yaml:9:1: second\nhint: mend the file\n")
     assert not fake.asked("GET", "/v1/status")
 
 
 def test_the_world_moved(fake, qd, documents):
-    fake.answers["POST", "/v1/apply"] = documents.refused("Conflict", 409, 1, "the world moved from 41 to 44", hint="qd plan again")
+    moved = documents.refused("Conflict", 409, 1, "the world moved from 41 to 44", hint="qd plan again", code="E1501")
+    fake.answers["POST", "/v1/apply"] = moved
     ran = qd("up", "--index", "41")
     assert ran.code == 1
     assert fake.asked("POST", "/v1/apply")[0][1]["index"] == 41
-    assert "error: the world moved from 41 to 44\nhint: qd plan again\n" in ran.err
+    assert "error: the world moved from 41 to 44 [E1501]\nhint: qd plan again\n" in ran.err
 
 
 @pytest.mark.parametrize(("option", "variable"), [("7500", ""), ("", "7500"), ("7500", "7410")])
@@ -202,7 +203,7 @@ def test_a_port_that_fits_is_not_talked_about(fake, qd, monkeypatch, option, var
 def test_no_file(fake, qd):
     ran = qd("up", "nothing.yaml")
     assert ran.code == 3
-    assert ran.err.startswith("error: there is no file nothing.yaml\n")
+    assert ran.err.startswith("error: there is no file nothing.yaml [E1003]\n")
     assert not fake.requests
 
 

@@ -7,6 +7,7 @@ from ruamel.yaml import YAML
 
 from quarterdeck.cli.get import following
 from quarterdeck.clock import SystemClock
+from quarterdeck.version import VERSION
 
 
 def test_plan_is_grouped_by_phase_and_ends_with_the_index(fake, qd):
@@ -194,26 +195,32 @@ def test_exit_codes(fake, qd, arguments, code):
 
 def test_a_line_that_typer_refuses_is_told_like_every_other_error(fake, qd):
     assert qd("rollback", "x").err == (
-        "error: invalid value for 'REVISION': Input should be a valid integer, unable to parse string as an integer\n"
+        "error: invalid value for 'REVISION': Input should be a valid integer, unable to parse string as an integer [E1002]\n"
         "hint: usage: qd rollback [OPTIONS] [REVISION] · more: qd rollback --help\n"
     )
-    assert qd("statu").err == "error: there is no verb 'statu'; did you mean 'status'?\nhint: more: qd --help\n"
+    assert qd("statu").err == "error: there is no verb 'statu'; did you mean 'status'? [E1002]\nhint: more: qd --help\n"
 
 
 @pytest.mark.parametrize(
-    ("kind", "http", "code"),
-    [("Forbidden", 403, 4), ("Transient", 503, 5), ("StoreReadOnly", 507, 5), ("Conflict", 409, 1), ("Strange", 500, 1)],
+    ("kind", "http", "code", "known"),
+    [
+        ("Forbidden", 403, 4, "E1004"),
+        ("Transient", 503, 5, "E1005"),
+        ("StoreReadOnly", 507, 5, "E1006"),
+        ("Conflict", 409, 1, "E1007"),
+        ("Strange", 500, 1, "E1000"),
+    ],
 )
-def test_exit_codes_come_from_the_answer(fake, qd, documents, kind, http, code):  # noqa: PLR0917 fixtures
+def test_exit_codes_come_from_the_answer(fake, qd, documents, kind, http, code, known):  # noqa: PLR0917 fixtures
     fake.answers["GET", "/v1/status"] = documents.refused(kind, http, code, "the reason", hint="do this", where="here")
     ran = qd("status")
-    assert (ran.code, ran.out, ran.err) == (code, "", "error: the reason\n  at: here\nhint: do this\n")
+    assert (ran.code, ran.out, ran.err) == (code, "", f"error: the reason [{known}]\n  at: here\nhint: do this\n")
 
 
 def test_nobody_answers(home, qd):
     ran = qd("status")
     assert ran.code == 5
-    assert ran.err.startswith(f"error: no control plane answers for {home.root}\n")
+    assert ran.err.startswith(f"error: no control plane answers for {home.root} [E1013]\n")
     assert ran.err.endswith("hint: start one with qd up\n")
 
 
@@ -221,7 +228,7 @@ def test_nobody_answers(home, qd):
 def test_an_answer_that_is_no_json_is_no_traceback(fake, qd, text):
     fake.answers["GET", "/v1/status"] = lambda *_: iter([text])
     ran = qd("status")
-    assert (ran.code, ran.err.splitlines()[0]) == (5, "error: GET /v1/status: the answer is not JSON")
+    assert (ran.code, ran.err.splitlines()[0]) == (5, "error: GET /v1/status: the answer is not JSON [E1005]")
 
 
 @pytest.mark.parametrize(
@@ -291,14 +298,14 @@ def test_a_number_that_is_not_granted_is_said_to_be_cut(fake, qd, documents):
 def test_a_change_without_a_reason_is_asked_for_one(fake, qd):
     ran = qd("restart", "analysts/analyst", "--reason", " ")
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err.startswith("error: a change needs a reason\nhint: --reason ")
+    assert ran.err.startswith("error: a change needs a reason [E1002]\nhint: --reason ")
     assert not fake.asked("POST", "/v1/changes")
 
 
 def test_a_change_that_has_ended_is_refused_without_a_traceback(fake, qd, documents):
     fake.answers["DELETE", "/v1/changes/12"] = documents.refused("InvalidTransition", 500, 1, "Change: reverted cannot become reverted")
     ran = qd("revert", "12")
-    assert (ran.code, ran.err) == (1, "error: Change: reverted cannot become reverted\n")
+    assert (ran.code, ran.err) == (1, "error: Change: reverted cannot become reverted [E1000]\n")
 
 
 def test_revert(fake, qd):
@@ -330,6 +337,32 @@ def test_explain_is_one_screen(fake, qd, documents):
         "  Conditions  AgentAnswers true: 1 ms",
         "  Journal     7 2026-11-24 16:12:01.250 uid:0 apply triage done (first)",
     ]
+
+
+def test_explain_shows_the_last_plan_that_was_carried_out_beside_what_is_pending(fake, qd, documents):
+    step = {"at": "2026-11-24T16:12:02.500Z", "target": "analysts/analyst", "reason": "replicas 3 → 5"}
+    failed = {**step, "outcome": "failed", "evidence": "no room", "reason": "replicas 5 → 6"}
+    edit = {"at": "2026-11-24T16:12:01Z", "verb": "revision.apply", "target": "triage", "actor": "uid:0", "reason": "more", "revision": 4}
+    explained = {"target": "analysts/analyst", "sentence": "5 of 6 ready", "plan": [documents.steps[2]]}
+    steps = [{**step, "outcome": "done"}, failed, {**step, "outcome": "begun"}]
+    explained["carried_out"] = {"at": step["at"], "edit": edit, "steps": steps}
+    fake.answers["GET", "/v1/explain"] = explained
+    assert qd("explain", "analysts/analyst").out.splitlines()[1:] == [
+        '  Carried out for revision 4 of 2026-11-24 16:12:01.000 by uid:0 ("more")',
+        "              2026-11-24 16:12:02.500 analysts/analyst replicas 3 → 5: done",
+        "              2026-11-24 16:12:02.500 analysts/analyst replicas 5 → 6: failed (no room)",
+        "              2026-11-24 16:12:02.500 analysts/analyst replicas 3 → 5: begun, and not ended",
+        "  Plan        + analysts/analyst 2 replicas",
+    ]
+    change = {**edit, "verb": "change.add", "target": "analysts/analyst", "revision": None, "reason": ""}
+    explained["carried_out"] = {"at": step["at"], "edit": change, "steps": [{**step, "outcome": "done"}] * 12}
+    lines = qd("explain", "analysts/analyst").out.splitlines()
+    assert lines[1:3] == [
+        "  Carried out for change.add analysts/analyst of 2026-11-24 16:12:01.000 by uid:0",
+        "              2 steps before these",
+    ]
+    explained["carried_out"]["edit"] = None
+    assert qd("explain", "analysts/analyst").out.splitlines()[1] == "  Carried out for an edit elsewhere"
 
 
 @pytest.mark.parametrize(("bounds", "written"), [([3, 3], "replicas 3"), ([3, 6], "replicas 3 to 6")])
@@ -490,7 +523,7 @@ def test_an_export_that_cannot_be_written_is_no_traceback(fake, qd, tmp_path):
     fake.answers["GET", "/v1/journal/export"] = lambda *_: iter(['{"kind":"end"}\n'])
     ran = qd("journal", "export", tmp_path / "missing" / "j")
     assert ran.code == 1
-    assert ran.err.startswith(f"error: {tmp_path / 'missing' / 'j'} cannot be written: No such file or directory\nhint: ")
+    assert ran.err.startswith(f"error: {tmp_path / 'missing' / 'j'} cannot be written: No such file or directory [E1001]\nhint: ")
 
 
 def test_journal_head_and_export(fake, qd, tmp_path):
@@ -510,6 +543,29 @@ def test_open_version_openapi_schema_completion(fake, qd):
     assert qd("api", "openapi").json == {"openapi": "3.1.0"}
     assert qd("schema").json["title"] == "Quarterdeck system"
     assert "_QD_COMPLETE=complete_bash" in qd("completion", "bash").out
+
+
+def test_version_of_one_side_alone(fake, qd):
+    asked = len(fake.requests)
+    assert qd("version", "--client").out == f"qd {VERSION}\n"
+    assert qd("version", "--client", "-o", "json").json["server"] is None
+    assert len(fake.requests) == asked
+    served = qd("version", "--server")
+    assert (served.code, served.out.startswith("control plane 0.1.0, pid ")) == (0, True)
+    assert qd("version", "--server", "-o", "json").json["client"] is None
+    assert qd("version", "--client", "--server").code == 2
+
+
+def test_a_control_plane_of_another_version_is_named_with_what_to_do(fake, qd):
+    fake.answers["GET", "/v1/version"]["version"] = "0.0.9"
+    ran = qd("version", "--server", "-o", "name")
+    assert (ran.code, ran.out) == (0, "0.0.9\n")
+    assert f"warning: qd {VERSION} talks to a control plane of 0.0.9" in ran.err
+    assert qd("version", "-o", "name").out == f"{VERSION}\n"
+
+
+def test_the_version_of_a_control_plane_that_does_not_run_is_an_error(home, qd):
+    assert qd("version", "--server").code == 5
 
 
 def test_version_without_a_control_plane(home, qd):

@@ -71,7 +71,16 @@ GREET = """qd ask front/greeter greet '{"name": "Ada"}'"""
 BEHAVIOURS = {
     "02-init": (Step("qd init --list"), Step("qd init ."), Step("qd init ."), Step("qd init other --template plian")),
     "01-up": (Step("qd up"), Step("qd up")),
-    "03-plan": (Step(MORE), Step("qd plan", columns=80), Step("qd plan -o json")),
+    "03-plan": (
+        Step(MORE),
+        Step("qd plan", columns=80),
+        Step("qd plan -o json"),
+        Step("qd plan --out plan.json", columns=80),
+        Step("printf '# later\\n' >> agents.py"),
+        Step("qd apply plan.json"),
+        Step("sed -i '$d' agents.py"),
+        Step("head -c 200 plan.json > cut.json && qd apply cut.json; rm cut.json plan.json"),
+    ),
     "04-drift": (Step("qd plan --detailed-exitcode"), Step(LESS), Step("qd plan --detailed-exitcode")),
     "05-check-and-set": (Step(MORE), Step("qd apply --index 0"), Step(LESS)),
     "06-output": (
@@ -94,6 +103,7 @@ BEHAVIOURS = {
         Step("sed -i 's/replica: {min: 2/replicas: {min: 2/; s/to: bakc/to: back/' quarterdeck.yaml"),
         Step("qd plann"),
         Step("qd get replcas"),
+        Step("qd explain E1313"),
     ),
     "10-progress": (
         Step("printf '\\n# saved\\n' >> agents.py"),

@@ -91,12 +91,12 @@ class Shell:
         self.folder, self.environment, self.code = folder, environment, 0
         self.kept = Path(environment["HOME"], ".kept")
 
-    def run(self, command):
-        """What a command printed, both streams in order; its exit code in `code`."""
+    def run(self, command, *, endless=False):
+        """What a command printed, both streams in order; its exit code in `code`. One that is `endless` is interrupted."""
         keep = f"export -p > {self.kept}.vars; pwd > {self.kept}.pwd"
         script = f"(exit {self.code}); {command}\ncode=$?; {keep}; exit $code"
         before = f". {self.kept}.vars; cd {shlex.quote(str(self.folder))}; " if Path(f"{self.kept}.vars").exists() else ""
-        if FOLLOWS.search(command):
+        if endless or FOLLOWS.search(command):
             return self._follow(before + command)
         ran = subprocess.run(
             ["bash", "-c", before + script], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,

@@ -15,7 +15,7 @@ from quarterdeck.api.roles import needs
 from quarterdeck.api.services import Caller, Given, Services
 from quarterdeck.bus.accounts import STREAM_BYTES
 from quarterdeck.deploy import nouns, status
-from quarterdeck.deploy.drafts import Applied, Planned, Source
+from quarterdeck.deploy.drafts import Applied, Expected, Planned, Source
 from quarterdeck.deploy.narrowed import points_of
 from quarterdeck.deploy.reconcile import Look
 from quarterdeck.errors import Conflict
@@ -41,9 +41,10 @@ class SpecBody(BaseModel):
 
 
 class ApplyBody(SpecBody):
-    """`index`: refuse when the system was edited since."""
+    """`index`: refuse when the system was edited since. `digest` of a Plan: refuse when this is not the spec, code and secrets of it."""
 
     index: int | None = None
+    digest: str | None = Field(default=None, max_length=128)
     reason: str = Field(default="", max_length=1000)
 
 
@@ -83,7 +84,7 @@ async def plan(body: SpecBody, given: Given) -> Json:
 @router.post("/apply", **needs("deployer", local=True))
 async def apply(body: ApplyBody, given: Given, caller: Caller) -> Json:
     """Make the spec the current revision; the loop does the rest. `plan` is what it will do, null when the engine could not be asked."""
-    return _applied(given, await given.fleet.apply(body.source(), caller, index=body.index, reason=body.reason))
+    return _applied(given, await given.fleet.apply(body.source(), caller, expected=Expected(body.index, body.digest), reason=body.reason))
 
 
 @router.post("/rollback", **needs("deployer"))
@@ -143,6 +144,7 @@ def plan_document(planned: Planned) -> Json:
         "kind": "Plan",
         "system": planned.system,
         "index": planned.index,
+        "digest": planned.digest,
         "steps": steps,
         "summary": {action: sum(s.action == action for s in planned.steps) for action in ("add", "change", "remove")},
         "warnings": list(planned.warnings),

@@ -20,6 +20,7 @@ from quarterdeck.model.work import Overloaded
 class TooLarge(Forbidden):
     """A request over a limit of size."""
 
+    code = "E1011"
     http_status = 413
     exit_code = 1
 
@@ -33,6 +34,7 @@ class HeadersTooLarge(TooLarge):
 class TooMany(Transient):
     """Requests over a limit of rate; `retry_after` is whole seconds."""
 
+    code = "E1012"
     http_status = 429
 
     def __init__(self, message: str, *, hint: str, retry_after: int) -> None:
@@ -46,9 +48,10 @@ REFUSAL: Final[dict[str, Any]] = {
     "properties": {
         "error": {
             "type": "object",
-            "required": ["kind", "message", "hint", "where", "problems", "exit_code"],
+            "required": ["kind", "code", "message", "hint", "where", "problems", "exit_code"],
             "properties": {
                 "kind": {"type": "string", "description": "The class of the error."},
+                "code": {"type": "string", "description": "Its kind, e.g. E1003; qd explain E1003 and docs/reference/errors tell of it."},
                 "message": {"type": "string"},
                 "hint": {"type": "string", "description": "What to do."},
                 "where": {"type": "string", "description": "A file and line, or a field."},
@@ -71,6 +74,7 @@ def refuse(error: QuarterdeckError) -> JSONResponse:
     """The response to an error of ours."""
     body = {
         "kind": type(error).__name__,
+        "code": error.code,
         "message": error.message,
         "hint": error.hint,
         "where": error.where,

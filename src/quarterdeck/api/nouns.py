@@ -5,18 +5,21 @@ from __future__ import annotations
 import difflib
 import os
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter
+from sqlalchemy import Connection
 
 from quarterdeck.api.roles import needs
 from quarterdeck.api.services import Given
 from quarterdeck.clock import iso
-from quarterdeck.deploy import details, nouns, status
+from quarterdeck.deploy import carried, details, nouns, status
 from quarterdeck.deploy.reconcile import Look
 from quarterdeck.deploy.stopped import in_words, stop_of
 from quarterdeck.errors import NotFound, Transient
 from quarterdeck.model.desired import Workload
+from quarterdeck.model.grant import Grant
 from quarterdeck.model.records import Change
 from quarterdeck.model.world import Verb, WorkloadSeen
 from quarterdeck.store import changes as change_rows
@@ -194,6 +197,7 @@ async def explain(given: Given, target: str, system: str | None = None) -> Json:
         work = backlog.backlog(conn, _scope(look, rest, given.grant.cluster))
         live = change_rows.live(conn, look.desired.system, given.clock.now())
         newest = journal_rows.read(conn, system=look.desired.system, cluster=given.grant.cluster, limit=500, newest_first=True)
+        done = _carried_out(conn, look, rest, given.grant)
     told = [r for r in newest if _inside(r.target, rest)]
     changed = [(c, c.target.rpartition(":")[2]) for c in live]
     mine = [nouns.change(c) for c, target in changed if _inside(target, rest) or _inside(rest, target)]
@@ -203,9 +207,27 @@ async def explain(given: Given, target: str, system: str | None = None) -> Json:
         "stopped": stop,
         "work": work,
         "changes": mine,
+        "carried_out": done,
         "journal": [nouns.record(r) for r in told[:10]],
         "next": [*([stop["command"]] if stop else []), *backlog.commands(work, rest)],
     }
+
+
+def _carried_out(conn: Connection, look: Look, place: str, grant: Grant) -> Json | None:
+    """The last plan that was carried out for a place; a replica's is its agent's. Who is bound to a cluster is not told of edits beyond."""
+    workload, system = _workload(look, place), look.desired.system
+    mine = workload.name if workload else place
+    read = partial(journal_rows.read, conn, system=system, newest_first=True)
+    if workload is not None:
+        steps = [r for verb in carried.OF_AGENTS for r in read(verb=verb, target=mine, limit=carried.MOST)]
+    else:
+        found = (r for verb in carried.STEPS for r in read(verb=verb, cluster=grant.cluster, limit=2 * carried.MOST))
+        steps = [r for r in found if _inside(r.target, mine)]
+    newest = max((r.seq for r in steps), default=0)
+    before = [r for verb in carried.EDITS for r in read(verb=verb, before=newest, limit=1)]
+    edit = max(before, key=lambda r: r.seq, default=None)
+    shown = edit is not None and (grant.cluster is None or _inside(edit.target, grant.cluster))
+    return carried.carried_out(steps, edit, shown=shown)
 
 
 def _stop_of(look: Look, place: str, stops: list[Change]) -> Json | None:

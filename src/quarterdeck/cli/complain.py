@@ -18,7 +18,8 @@ def complain(error: QuarterdeckError) -> None:
 def told(error: QuarterdeckError, screen: Screen) -> list[str]:
     """The lines of an error."""
     first, *more = error.message.splitlines() or [""]
-    lines = [f"{screen.paint('error:', 'bold', 'red')} {clean(first)}", *map(clean, more)]
+    code = screen.paint(f"[{clean(error.code)}]", "dim")
+    lines = [f"{screen.paint('error:', 'bold', 'red')} {clean(first)} {code}", *map(clean, more)]
     if error.where and error.where not in error.message:
         lines.append(f"  at: {clean(error.where)}")
     for problem in error.problems if isinstance(error, SpecError) else ():

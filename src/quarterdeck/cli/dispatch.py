@@ -92,6 +92,8 @@ def misused(error: BaseException) -> UsageError:
     context = getattr(error, "ctx", None)
     text = " ".join(error.format_message().split()) if hasattr(error, "format_message") else str(error)
     message = f"{text[:1].lower()}{text[1:]}".removesuffix(".").replace(": Value error,", ":")
+    if "'--output'" in text and "'ut" in text:  # who knows terraform writes plan -out=FILE
+        return UsageError(message, hint="qd plan --out FILE keeps the plan; -o is how data is printed")
     if "'--output'" in text:  # who knows kubectl asks for jsonpath
         return UsageError(message, hint="one field of many: -o json | jq '.items[].name'; names alone: -o name")
     usage = f"{context.get_usage()} · " if context and context.parent else ""

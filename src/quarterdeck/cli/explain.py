@@ -8,13 +8,15 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from quarterdeck.cli.codes import KINDS
 from quarterdeck.cli.completing import target_names
+from quarterdeck.cli.explain_code import explain_code
 from quarterdeck.cli.explain_link import explain_link
 from quarterdeck.cli.explain_task import explain_task
 from quarterdeck.cli.plan import SIGNS
 from quarterdeck.cli.render import cell, clock_time, counted, named, show, table
 from quarterdeck.cli.screen import Screen, clean
-from quarterdeck.cli.sections import condition_line, headed, record_line, section
+from quarterdeck.cli.sections import carried_out, condition_line, headed, record_line, section
 from quarterdeck.cli.session import Session
 from quarterdeck.cli.task_list import resolved
 from quarterdeck.cli.task_view import waits
@@ -38,20 +40,24 @@ def explain(
         str,
         typer.Argument(
             metavar="TARGET",
-            help="cluster, cluster/agent, cluster/agent-n, a system, a link, a task by id or key, or spec.FIELD.",
+            help="cluster, cluster/agent, cluster/agent-n, a system, a link, a task by id or key, spec.FIELD, or the code of an error.",
             autocompletion=target_names,
         ),
     ],
 ) -> None:
-    """Why a thing is as it is, what work waits there and for what, and what to do next. Or what a field of the spec means.
+    """Why a thing is as it is: what was last done to it, what work waits there, what comes next. Or what a field or an error code means.
 
     $ qd explain analysts/analyst-1
     $ qd explain 'collectors->analysts'
     $ qd explain 01JD8Z0V7Q4W8X2N5R3T6Y9B1C
     $ qd explain spec.clusters.agents.replicas
+    $ qd explain E1201
     """
     if target == "spec" or target.startswith("spec."):
         _field(session, target)
+        return
+    if target in KINDS:
+        explain_code(session, target)
         return
     if is_task_id(target):
         explain_task(session, target)
@@ -108,6 +114,7 @@ def drawn(document: Document, screen: Screen) -> list[str]:
         ("State", _state(document.get("state") or {})),
         ("Work", list(_work(document.get("work")))),
         ("Changes", [_change(change) for change in document.get("changes") or ()]),
+        ("Carried out", list(carried_out(document.get("carried_out")))),
         ("Plan", [_step(step, screen) for step in document.get("plan") or ()] or ["nothing to do"]),
         ("Conditions", [condition_line(condition, document["target"]) for condition in document.get("conditions") or ()]),
         ("Journal", [record_line(record) for record in document.get("journal") or ()]),

@@ -8,7 +8,7 @@ from typing import Final
 
 from quarterdeck.cli.render import amount, counted, show
 from quarterdeck.cli.screen import Screen, clean
-from quarterdeck.cli.sections import condition_line, headed, record_line, section
+from quarterdeck.cli.sections import condition_line, headed, record_line, section, step_line
 from quarterdeck.cli.session import Session
 from quarterdeck.client.wire import Document
 from quarterdeck.errors import NotFound
@@ -23,12 +23,14 @@ def explain_link(session: Session, target: str) -> None:
     link = found_link(session, name)
     conditions = session.client.get("/v1/conditions", {"system": session.system})["items"]
     newest = {"system": session.system, "target": name, "limit": _RECORDS, "newest": True}
+    steps = session.client.get("/v1/journal", {**newest, "verb": "step."})["items"]
     document = {
         "apiVersion": "quarterdeck.dev/v1alpha1",
         "kind": "Explanation",
         "target": name,
         "sentence": _sentence(link),
         "link": link,
+        "carried_out": next((one for one in steps if one["verb"].startswith("step.") and one["outcome"] != "begun"), None),
         "conditions": [one for one in conditions if one["target"] == name],
         "journal": session.client.get("/v1/journal", newest)["items"],
     }
@@ -61,6 +63,7 @@ def _drawn(document: Document, screen: Screen) -> list[str]:
         ("Policy", [f"timeout {amount('timeout', link['timeout'])}, at most {counted(link['attempts'], 'attempt')}"]),
         ("Breaker", list(_breaker(link))),
         ("Traffic", [_traffic(link)]),
+        ("Carried out", [step_line(document["carried_out"])] if document["carried_out"] else []),
         ("Conditions", [condition_line(one, document["target"]) for one in document["conditions"]]),
         ("Journal", [record_line(one) for one in document["journal"]]),
     )

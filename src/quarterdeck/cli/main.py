@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from quarterdeck.cli.verbs import overview
 from quarterdeck.version import VERSION
+
+if TYPE_CHECKING:
+    from quarterdeck.errors import QuarterdeckError
 
 INTERRUPTED: Final = 130
 READER_GONE: Final = 1
@@ -44,7 +47,15 @@ def _run(arguments: list[str]) -> int:
         from quarterdeck.cli.complain import complain  # noqa: PLC0415 only when something is wrong
 
         complain(error)
-        return error.exit_code
+        return _exit_code(error, arguments)
+
+
+def _exit_code(error: QuarterdeckError, arguments: list[str]) -> int:
+    """That of the error, unless the verb promises one for all of them."""
+    from quarterdeck.cli.quick import begun  # noqa: PLC0415 only when something is wrong
+
+    verb = begun(arguments)
+    return error.exit_code if verb is None or verb.fails is None else verb.fails
 
 
 def _verb(arguments: list[str]) -> int:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from quarterdeck.cli.render import show
+from quarterdeck.cli.saved import SavedPlan, keep
 from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Session
 from quarterdeck.cli.source import USUAL, FileArgument, Source
+from quarterdeck.cli.usage import UsageError
 from quarterdeck.client.wire import Document
 from quarterdeck.model.steps import PHASES
 
@@ -23,18 +26,25 @@ def plan(
     session: Session,
     file: FileArgument = USUAL,
     detailed_exitcode: Annotated[bool, typer.Option("--detailed-exitcode", help="Exit 2 when changes are pending.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", metavar="PLAN", help="Keep the plan in a file, for qd apply PLAN.")] = None,
 ) -> int:
     """Show what applying FILE would change; nothing is changed.
 
     $ qd plan
     $ qd plan fleet.yaml --detailed-exitcode     0 nothing to do, 2 changes pending, 1 error
+    $ qd plan --out plan.json && qd apply plan.json     exactly what was looked at, or nothing
     $ qd plan -o json                            {kind: Plan, index, steps: [{phase, action, target, reason}]}
 
-    The index at the end can be given to qd apply --index, which then refuses when the world has moved.
+    The index at the end can be given to qd apply --index, which then refuses when the world has moved. Every error exits 1,
+    wrong usage too: 2 only ever means that changes are pending.
     """
-    document = session.client.post("/v1/plan", Source.read(file).body(os.environ), timeout=WITHIN)
+    source = Source.read(file)
+    document = session.client.post("/v1/plan", source.body(os.environ), timeout=WITHIN)
+    if out is not None:
+        keep(session, source, document, out)
     tell(session, document)
-    session.next(f"qd up · qd apply --index {document['index']}" if document["steps"] else "nothing to do: qd status")
+    apply_it = f"qd apply {out}" if out else f"qd apply --index {document['index']}"
+    session.next(f"qd up · {apply_it}" if document["steps"] else "nothing to do: qd status")
     return PENDING if detailed_exitcode and document["steps"] else 0
 
 
@@ -44,17 +54,31 @@ def apply(
     index: Annotated[int | None, typer.Option(metavar="N", help="Refuse when the world has moved since this index of qd plan.")] = None,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the journal.")] = "",
 ) -> None:
-    """Apply FILE and return at once; the control plane must be running.
+    """Apply FILE and return at once; the control plane must be running. FILE is a spec, or a plan that qd plan --out has kept.
 
+    $ qd plan --out plan.json && qd apply plan.json && qd wait --for ready
     $ qd apply fleet.yaml --index 41 && qd wait --for ready
+
+    A kept plan is refused when anything was edited since, when spec, code or a secret is not what was planned any more, and
+    in another home than its own.
     """
-    body = {**Source.read(file).body(os.environ), "index": index, "reason": reason or None}
+    body = {**_wanted(session, Source.read(file), index), "reason": reason or None}
     revision = session.client.post("/v1/apply", body, timeout=WITHIN)
     session.warn(revision.get("warnings") or ())
     word = "applied" if revision.get("created") else "already applied"
     text = f"revision {revision['number']} of {clean(revision['system'])} {word} · index {revision['index']}"
     show(session, revision, lambda screen: screen.line(text), name=str(revision["number"]))
     session.say("next: qd wait --for ready · qd status")
+
+
+def _wanted(session: Session, source: Source, index: int | None) -> Document:
+    """The request without its reason. Raises what SavedPlan raises, UsageError for an index beside the plan's own."""
+    plan = SavedPlan.of(source)
+    if plan is None:
+        return {**source.body(os.environ), "index": index}
+    if index is not None:
+        raise UsageError(f"{plan.name} has an index of its own: {plan.index}", hint=f"qd apply {plan.name}")
+    return plan.body(session, os.environ)
 
 
 def tell(session: Session, document: Document) -> None:

@@ -66,6 +66,15 @@ def read(arguments: Sequence[str]) -> Call | None:
         return None
 
 
+def begun(arguments: Sequence[str]) -> Verb | None:
+    """The verb that a command line begins with, whatever is wrong behind it; None when what stands before it is wrong already."""
+    try:
+        _, rest = _take([*_fields(SHARED)], list(arguments), stop=True)
+    except (_NotPlain, ValueError):
+        return None
+    return find(rest[0]) if rest else None
+
+
 def _descend(verbs: tuple[Verb, ...], words: list[str], outer: Choices) -> Call:
     verb = find(words[0], verbs) if words else None
     if verb is None:

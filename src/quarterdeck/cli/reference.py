@@ -27,7 +27,10 @@ def api(session: Session) -> None:
 
 
 def openapi(session: Session) -> None:
-    """Print the OpenAPI document of the control plane that runs."""
+    """Print the OpenAPI document of the control plane that runs.
+
+    $ qd api openapi -o yaml
+    """
     _print(session, session.client.get("/openapi.json"))
 
 

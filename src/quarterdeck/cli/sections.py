@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from quarterdeck.cli.render import clock_time
@@ -11,6 +11,7 @@ from quarterdeck.client.wire import Document
 
 NEXT: Final = "Next"
 """The title of commands: they are to be copied, and stay whole on the narrowest terminal."""
+_MOST: Final = 10
 
 
 def headed(screen: Screen, document: Document) -> list[str]:
@@ -40,3 +41,28 @@ def record_line(record: Document) -> str:
     return clean(
         f"{record['seq']} {clock_time(record['at'])} {record['actor']} {record['verb']} {record['target']} {record['outcome']}{reason}"
     )
+
+
+def carried_out(plan: Document | None) -> Iterator[str]:
+    """The last plan that was carried out: what asked for it, and its newest steps with when and what became of each."""
+    if not plan:
+        return
+    yield clean(_asked(plan["edit"]))
+    steps = plan["steps"]
+    if len(steps) > _MOST:
+        yield f"{len(steps) - _MOST} steps before these"
+    yield from map(step_line, steps[-_MOST:])
+
+
+def step_line(step: Document) -> str:
+    """`2026-11-24 16:12:01.250 analysts/analyst replicas 3 → 4: done (table 1.10 acknowledged)`."""
+    how = "begun, and not ended" if step["outcome"] == "begun" else step["outcome"]
+    told = f" ({step['evidence']})" if step.get("evidence") else ""
+    return clean(f"{clock_time(step['at'])} {step['target']} {step['reason']}: {how}{told}")
+
+
+def _asked(edit: Document | None) -> str:
+    if edit is None:
+        return "for an edit elsewhere"
+    what = f"revision {edit['revision']}" if edit.get("revision") else f"{edit['verb']} {edit['target']}"
+    return f"for {what} of {clock_time(edit['at'])} by {edit['actor']}" + (f' ("{edit["reason"]}")' if edit.get("reason") else "")

@@ -13,6 +13,7 @@ import typer
 
 from quarterdeck.client.wire import Document
 from quarterdeck.errors import NotFound, UserError
+from quarterdeck.spec.saved import is_plan
 
 USUAL: Final = Path("quarterdeck.yaml")
 FileArgument = Annotated[
@@ -54,7 +55,9 @@ class Source:
         return self.base / (found[1] if found else ".")
 
     def body(self, environ: Mapping[str, str]) -> Document:
-        """The request that plans or applies this spec."""
+        """The request that plans or applies this spec. Raises UserError for a kept plan, which is none."""
+        if is_plan(self.text.encode()):
+            raise UserError(f"{self.path} is a plan that was kept, not a spec", hint=f"qd apply {self.path} carries it out")
         named = {name: environ[name] for name in variables(self.text) if name in environ}
         return {"text": self.text, "filename": str(self.path), "base": str(self.base), "environ": named}
 

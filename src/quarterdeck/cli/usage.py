@@ -8,4 +8,5 @@ from quarterdeck.errors import UserError
 class UsageError(UserError):
     """Wrong words after `qd`; exit 2, as for those that Typer finds."""
 
+    code = "E1002"
     exit_code = 2

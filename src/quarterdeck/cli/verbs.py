@@ -21,6 +21,8 @@ class Verb:
     alone: bool = True
     """Whether the verb itself does something without a part."""
     effect: Effect = "reads"
+    fails: int | None = None
+    """The exit code of every error, wrong usage included; None: each error has its own."""
 
 
 FIRST: Final = "Most used"
@@ -87,11 +89,11 @@ _TASK: Final = (
 
 VERBS: Final = (
     Verb("up", "up:up", "Start everything, deploy FILE and show the seven phases until Ready", FIRST, effect="changes"),
-    Verb("plan", "plan:plan", "Show what applying FILE would change", FIRST),
-    Verb("apply", "plan:apply", "Apply FILE and return at once; --index N refuses when the world has moved", FIRST, effect="changes"),
+    Verb("plan", "plan:plan", "Show what applying FILE would change; --out PLAN keeps the plan", FIRST, fails=1),
+    Verb("apply", "plan:apply", "Apply FILE, or a plan that was kept, and return at once", FIRST, effect="changes"),
     Verb("status", "status:status", "One screen: phases, replicas, readiness, limits", FIRST),
     Verb("get", "get:get", "List systems, clusters, agents, replicas, links, tasks, questions, effects, changes, …", FIRST),
-    Verb("explain", "explain:explain", "Why a thing is as it is; or the meaning of a field: spec.clusters", FIRST),
+    Verb("explain", "explain:explain", "Why a thing is as it is; or what spec.clusters or E1201 means", FIRST),
     Verb("logs", "logs:logs", "Output of replicas; -f follows", FIRST),
     Verb("journal", "journal:journal", "What happened, in order; -f follows", FIRST, _JOURNAL),
     Verb("scale", "change:scale", "Set the number of replicas of an agent", FIRST, effect="changes"),

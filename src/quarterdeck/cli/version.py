@@ -10,30 +10,41 @@ import typer
 from quarterdeck.cli.render import show
 from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Session
+from quarterdeck.cli.usage import UsageError
+from quarterdeck.client.wire import Document
 
 
 def version(
-    session: Session, client: Annotated[bool, typer.Option("--client", help="Only of this command; no control plane is asked.")] = False
+    session: Session,
+    client: Annotated[bool, typer.Option("--client", help="Only of this command; no control plane is asked.")] = False,
+    server: Annotated[bool, typer.Option("--server", help="Only of the control plane; an error when none answers.")] = False,
 ) -> None:
     """Version of this command and of the control plane, if one runs.
 
     $ qd version -o json
     $ qd version --client          the same as qd --version
+    $ qd version --server -o name
     """
-    own, server = installed("quarterdeck"), None if client else session.client.answers()
-    document = {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "Version", "client": {"version": own}, "server": server}
+    if client and server:
+        raise UsageError("--client and --server leave nothing to be told", hint="qd version tells both")
+    own = installed("quarterdeck")
+    found: Document | None = session.client.get("/v1/version") if server else None if client else session.client.answers()
+    parts = {"client": None if server else {"version": own}, "server": found}
+    document = {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "Version", **parts}
 
     def text(screen: Screen) -> None:
-        screen.line(f"qd {own}")
-        if server:
-            screen.line(
-                f"control plane {clean(server['version'])}, pid {server['pid']}, {server['engine']} engine, home {clean(server['home'])}"
-            )
+        screen.lines(*([] if server else [f"qd {own}"]), *([_served(found)] if found else []))
 
-    show(session, document, text, name=own)
+    show(session, document, text, name=str(found["version"]) if server and found else own)
+    if found and str(found["version"]) != own:
+        session.warn([f"qd {own} talks to a control plane of {found['version']}: qd down, then qd up, runs the version of qd"])
     if client:
         session.next("qd version")
-    elif server is None:
+    elif found is None:
         session.say("no control plane runs for this home; qd up starts one")
     else:
         session.next("qd status")
+
+
+def _served(found: Document) -> str:
+    return f"control plane {clean(found['version'])}, pid {found['pid']}, {found['engine']} engine, home {clean(found['home'])}"

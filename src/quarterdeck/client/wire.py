@@ -37,6 +37,8 @@ _LONGEST_LINE: Final = 16 << 20
 class Unreached(Transient):
     """Nobody was there: the request never left."""
 
+    code = "E1013"
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -231,7 +233,7 @@ def refusal(text: bytes, status: int, after: str | None = None) -> QuarterdeckEr
         error = kind(message, hint=hint, where=where)
     else:
         error = _of_status(status)(message, hint=hint, where=where)
-    error.exit_code = int(body.get("exit_code", error.exit_code))
+    error.exit_code, error.code = int(body.get("exit_code", error.exit_code)), str(body.get("code") or error.code)
     if isinstance(error, Transient) and after is not None and after.isdecimal():
         error.after = float(after)
     return error

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from quarterdeck.deploy import revise
 from quarterdeck.deploy.composer import kept_spec
-from quarterdeck.errors import SpecError
+from quarterdeck.errors import Conflict, SpecError
 from quarterdeck.model.records import Revision
 from quarterdeck.model.steps import AdoptRevision, Step
 from quarterdeck.model.world import World
@@ -29,12 +29,33 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What applying would do, and the index it was planned at."""
+    """What applying would do, and the index it was planned at. `digest` names the spec, code and secrets that it was planned for."""
 
     system: str
     index: int
     steps: tuple[Step | AdoptRevision, ...]
     warnings: tuple[str, ...]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What somebody who applies has looked at; None where it does not matter."""
+
+    index: int | None = None
+    digest: str | None = None
+
+    def met(self, planned: Planned) -> None:
+        """Pass when what is planned now is what was looked at. Raises Conflict with what has changed."""
+        if self.index not in (None, planned.index):
+            message = f"the world moved: planned at index {self.index}, now {planned.index}"
+            raise Conflict(message, hint="qd plan again, then qd apply --index", code="E1501")
+        if self.digest not in (None, planned.digest):
+            message = f"the spec, the code or a secret of {planned.system} is not what was planned any more"
+            raise Conflict(message, hint="qd plan again shows what it would do now", code="E1502")
+
+
+ANYTHING: Final = Expected()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from quarterdeck.clock import Clock
 from quarterdeck.deploy import revise
 from quarterdeck.deploy.composer import kept_spec
-from quarterdeck.deploy.drafts import Applied, Compared, Draft, Planned, Source, adopting
+from quarterdeck.deploy.drafts import ANYTHING, Applied, Compared, Draft, Expected, Planned, Source, adopting
 from quarterdeck.deploy.evidence import DEEP, PROOFS
 from quarterdeck.deploy.plan import structural
 from quarterdeck.deploy.reconcile import Look, Reconciler
@@ -109,11 +109,11 @@ class Fleet:
         async with self._keeping:
             return self._foreseen(await self._draft(loaded, source))
 
-    async def apply(self, source: Source, actor: Actor, *, index: int | None = None, reason: str = "") -> Applied:
-        """Make the source the current revision. Raises SpecError, Conflict when the world moved."""
+    async def apply(self, source: Source, actor: Actor, *, expected: Expected = ANYTHING, reason: str = "") -> Applied:
+        """Make the source the current revision. Raises SpecError, Conflict when it is not what is expected."""
         loaded = await _loaded(source)
         async with self._keeping:
-            return await self._adopt(await self._draft(loaded, source), actor, index, reason)
+            return await self._adopt(await self._draft(loaded, source), actor, expected, reason)
 
     async def plan_rollback(self, system: str, to: int | None) -> Planned:
         """What going back would do; changes nothing that runs. Raises Transient without an engine."""
@@ -146,7 +146,7 @@ class Fleet:
         """Bring an earlier revision back, code included, as a new revision; the one before the current when `to` is None."""
         async with self._keeping:
             number, draft = await self._earlier(system, to)
-            return await self._adopt(draft, actor, None, reason or f"rollback to revision {number}")
+            return await self._adopt(draft, actor, ANYTHING, reason or f"rollback to revision {number}")
 
     async def plan_change(self, change: Change) -> Planned:
         """What a Change would do now; changes nothing. Raises what `change` raises, and Transient without an engine."""
@@ -295,17 +295,15 @@ class Fleet:
             now=now,
         )
         steps = structural(desired, draft.world)
-        return Planned(system, desired.index, (*adopting(old, draft, steps), *steps), draft.warnings)
+        return Planned(system, desired.index, (*adopting(old, draft, steps), *steps), draft.warnings, content.digest)
 
-    async def _adopt(self, draft: Draft, actor: Actor, index: int | None, reason: str) -> Applied:
+    async def _adopt(self, draft: Draft, actor: Actor, expected: Expected, reason: str) -> Applied:
         """The plan is made in the transaction that adopts: nothing can come between what is told and what is carried out."""
         content = draft.content
 
         def work(tx: Writing) -> Applied:
             planned = self._planned(tx.connection, draft)
-            if index is not None and index != planned.index:
-                message = f"the world moved: planned at index {index}, now {planned.index}"
-                raise Conflict(message, hint="qd plan again, then qd apply --index")
+            expected.met(planned)
             before = revisions.current(tx.connection, content.system)
             kept = revisions.apply(
                 tx,

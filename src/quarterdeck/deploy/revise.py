@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from quarterdeck.durable import write_synced
@@ -15,9 +16,11 @@ from quarterdeck.model.desired import Template
 from quarterdeck.model.home import Home
 from quarterdeck.model.records import Revision
 from quarterdeck.spec.load import Loaded
+from quarterdeck.spec.saved import HEAD_BYTES, is_plan
 from quarterdeck.spec.secrets import file_of, resolve
 from quarterdeck.spec.system import AgentSpec
 from quarterdeck.store import closure, code
+from quarterdeck.store.tree import leaves
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,8 @@ def content(loaded: Loaded, home: Home, environ: Mapping[str, str]) -> Content:
     if not root.is_dir():
         raise UserError(f"code: {root} is not a folder", hint="spec.code is relative to the spec's folder")
     references = [ref for _, _, body in loaded.system.agents() for ref in body.secrets.values()]
-    without = home.root, *(path for ref in references if (path := file_of(ref, base=loaded.base)))
+    secret_files = tuple(path for ref in references if (path := file_of(ref, base=loaded.base)))
+    without = home.root, *secret_files, *_kept_plans(root, (home.root, *secret_files))
     snapshot = code.snapshot(root, home, without=without)
     lock = code.lock_digest(root)
     templates = {}
@@ -53,6 +57,17 @@ def content(loaded: Loaded, home: Home, environ: Mapping[str, str]) -> Content:
         templates[f"{cluster}/{agent}"] = _template(body, snapshot.digest, own + lock, secrets)
     whole = _sha(loaded.system.model_dump_json(), snapshot.digest, lock, *(t.digest for t in templates.values()))
     return Content(loaded.system.name, loaded.text, whole, snapshot.digest, lock, templates)
+
+
+def _kept_plans(root: Path, without: tuple[Path, ...]) -> Iterator[Path]:
+    """Files of `qd plan --out` in the tree: made from the code, they are no part of it, else none could ever be applied."""
+    for leaf in leaves(root, without=without):
+        path = root / leaf.path
+        if leaf.kind == "l" or leaf.size == 0:
+            continue
+        with path.open("rb") as file:
+            if is_plan(file.read(HEAD_BYTES)):
+                yield path
 
 
 def kept(revision: Revision) -> Content:

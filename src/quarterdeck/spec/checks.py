@@ -35,7 +35,8 @@ def check(system: SystemSpec, around: Surroundings) -> tuple[Finding, ...]:
 
 def _code(system: SystemSpec, around: Surroundings) -> Iterator[Finding]:
     if not (around.base / system.spec.code).is_dir():
-        yield Finding(("spec", "code"), f"code: there is no folder {shown(system.spec.code)}", hint=f"looked in {around.base}")
+        message = f"code: there is no folder {shown(system.spec.code)}"
+        yield Finding(("spec", "code"), message, hint=f"looked in {around.base}", code="E1301")
 
 
 def _entry(system: SystemSpec, around: Surroundings) -> Iterator[Finding]:
@@ -46,9 +47,9 @@ def _entry(system: SystemSpec, around: Surroundings) -> Iterator[Finding]:
     path = ("spec", "entry")
     if not matches:
         names = tuple(f"{c}/{a}" for c, a in around.agents) if "/" in entry else tuple(a for _, a in around.agents)
-        yield Finding(path, f'there is no agent "{shown(entry)}"', wrong=entry, allowed=names)
+        yield Finding(path, f'there is no agent "{shown(entry)}"', wrong=entry, allowed=names, code="E1302")
     elif len(matches) > 1:
-        yield Finding(path, f'"{entry}" is an agent of several clusters', allowed=tuple(matches), hint="write cluster/agent")
+        yield Finding(path, f'"{entry}" is an agent of several clusters', allowed=tuple(matches), hint="write cluster/agent", code="E1303")
 
 
 def _clusters(system: SystemSpec, around: Surroundings) -> Iterator[Finding]:
@@ -66,27 +67,29 @@ def _budgets(path: Path, budgets: Sequence[BudgetSpec]) -> Iterator[Finding]:
     for n, budget in enumerate(budgets):
         if budget.owner is not None and budget.money_per_minute is not None:
             message, hint = "money_per_minute holds all tasks back, not those of one owner", "leave owner out, or write a budget of its own"
-            yield Finding((*path, "budgets", n, "money_per_minute"), message, at="key", hint=hint)
+            yield Finding((*path, "budgets", n, "money_per_minute"), message, at="key", hint=hint, code="E1304")
 
 
 def _agent(path: tuple[str, ...], agent: AgentSpec, around: Surroundings) -> Iterator[Finding]:
     bounds = agent.replicas
     if bounds.min > bounds.max:
-        yield Finding((*path, "replicas", "max"), f"max ({bounds.max}) is less than min ({bounds.min})", hint="bounds upside down")
+        message = f"max ({bounds.max}) is less than min ({bounds.min})"
+        yield Finding((*path, "replicas", "max"), message, hint="bounds upside down", code="E1305")
     if agent.rollout.surge == 0 and agent.rollout.max_unavailable == 0:
         yield Finding(
             (*path, "rollout"),
             "surge and max_unavailable are both 0: nothing could ever be replaced",
             at="key",
             hint="set one of them to 1",
+            code="E1306",
         )
     for name in sorted(agent.env.keys() & agent.secrets.keys()):
-        yield Finding((*path, "secrets", name), f"{name} is in env as well", at="key")
+        yield Finding((*path, "secrets", name), f"{name} is in env as well", at="key", code="E1307")
     for name, reference in agent.secrets.items():
         try:
             secrets.resolve(reference, base=around.base, environ=around.environ)
         except UserError as error:
-            yield Finding((*path, "secrets", name), f"secret {name}: {error.message}", hint=error.hint)
+            yield Finding((*path, "secrets", name), f"secret {name}: {error.message}", hint=error.hint, code="E1308")
 
 
 def _names(name: str, cluster: ClusterSpec) -> Iterator[Finding]:
@@ -95,7 +98,8 @@ def _names(name: str, cluster: ClusterSpec) -> Iterator[Finding]:
         other = re.sub(r"-[0-9]+\Z", "", agent)
         if other != agent and other in cluster.agents:
             message = f'"{agent}" reads as a replica of agent "{other}"'
-            yield Finding(("spec", "clusters", name, "agents", agent), message, at="key", hint=f"name it {other}{agent[len(other) + 1 :]}")
+            hint = f"name it {other}{agent[len(other) + 1 :]}"
+            yield Finding(("spec", "clusters", name, "agents", agent), message, at="key", hint=hint, code="E1309")
 
 
 def _quota(name: str, cluster: ClusterSpec) -> Iterator[Finding]:
@@ -103,13 +107,13 @@ def _quota(name: str, cluster: ClusterSpec) -> Iterator[Finding]:
     quota, least = cluster.quota, sum(agent.replicas.min for agent in cluster.agents.values())
     if quota.replicas < least:
         message = f"the agents of {name} need at least {least} replicas, its quota allows {quota.replicas}"
-        yield Finding((*path, "replicas"), message, hint=f"raise quota.replicas to {least} or more")
+        yield Finding((*path, "replicas"), message, hint=f"raise quota.replicas to {least} or more", code="E1310")
         return
     yield from _surge(name, cluster, quota.replicas - least)
     for agent, spec in cluster.agents.items():
         if quota.memory is not None and spec.memory is not None and spec.memory * spec.replicas.min > quota.memory:
             message = f"{spec.replicas.min} x {spec.memory} is more than the {quota.memory} of the cluster's quota"
-            yield Finding(("spec", "clusters", name, "agents", agent, "memory"), message)
+            yield Finding(("spec", "clusters", name, "agents", agent, "memory"), message, code="E1311")
 
 
 def _surge(name: str, cluster: ClusterSpec, room: int) -> Iterator[Finding]:
@@ -126,7 +130,8 @@ def _surge(name: str, cluster: ClusterSpec, room: int) -> Iterator[Finding]:
         end = "" if insists else "; it will be replaced in place"
         if insists and room + wanted > 0:
             continue
-        yield Finding((*path, "rollout") if insists else path, message + end, at="key", hint=hint, warning=not insists)
+        place = (*path, "rollout") if insists else path
+        yield Finding(place, message + end, at="key", hint=hint, warning=not insists, code="E1312")
 
 
 def _links(system: SystemSpec, around: Surroundings) -> Iterator[Finding]:
@@ -135,9 +140,9 @@ def _links(system: SystemSpec, around: Surroundings) -> Iterator[Finding]:
         path = ("spec", "links", index)
         for end, name in (("from", link.source), ("to", link.target)):
             if name not in around.clusters:
-                yield Finding((*path, end), f'there is no cluster "{shown(name)}"', wrong=name, allowed=around.clusters)
+                yield Finding((*path, end), f'there is no cluster "{shown(name)}"', wrong=name, allowed=around.clusters, code="E1313")
         if link.source == link.target:
-            yield Finding((*path, "to"), "a cluster needs no link to itself", hint="inside a cluster all agents may talk")
+            yield Finding((*path, "to"), "a cluster needs no link to itself", hint="inside a cluster all agents may talk", code="E1314")
         elif (link.source, link.target) in seen:
-            yield Finding(path, f"the link {link.source} -> {link.target} is written twice")
+            yield Finding(path, f"the link {link.source} -> {link.target} is written twice", code="E1315")
         seen.add((link.source, link.target))

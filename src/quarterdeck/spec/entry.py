@@ -169,4 +169,11 @@ def _finding(result: Lookup, cluster: str, agent: str, spec: AgentSpec) -> Findi
         allowed=result.names,
         warning=not result.wrong,
         hint="" if result.wrong else "the deployment will report it if it lasts",
+        code=_code(result, missing_module=missing_module),
     )
+
+
+def _code(result: Lookup, *, missing_module: bool) -> str:
+    if not result.wrong:
+        return "E1404"
+    return "E1401" if missing_module else "E1402" if result.names or "neither an Agent nor a function" in result.error else "E1403"

@@ -76,7 +76,7 @@ def decode(content: bytes, *, filename: str) -> str:
     except UnicodeDecodeError as error:
         before = content[: error.start].decode("utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
         source = Source.of(content.decode("utf-8-sig", errors="replace"), filename)
-        finding = Finding((), f"byte 0x{content[error.start]:02X} is not UTF-8", hint="save the file as UTF-8")
+        finding = Finding((), f"byte 0x{content[error.start]:02X} is not UTF-8", hint="save the file as UTF-8", code="E1118")
         place = before.count("\n"), len(before) - before.rfind("\n") - 1
         raise refusal(filename, (source.problem(*place, finding),)) from error
 

@@ -81,5 +81,5 @@ def duplicates(root: Node, source: Source) -> Iterator[Problem]:
         for key, _ in node.pairs:
             if first.setdefault(key.value, key) is not key:
                 message = f'"{shown(str(key.value))}" is written twice (first in line {first[key.value].line + 1})'
-                yield source.problem(key.line, key.column, Finding((), message))
+                yield source.problem(key.line, key.column, Finding((), message, code="E1116"))
         todo.extend((*(value for _, value in node.pairs), *node.items))

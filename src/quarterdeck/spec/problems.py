@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from quarterdeck.errors import SpecError
@@ -20,7 +20,10 @@ START: Final = "qd explain spec tells what belongs into one; examples/triage has
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A fault at a path of the document. `wrong` is the misspelt word that the nearest of `allowed` is looked up for."""
+    """A fault at a path of the document. `wrong` is the misspelt word that the nearest of `allowed` is looked up for.
+
+    `code` names the kind of fault, e.g. E1201.
+    """
 
     path: Path
     message: str
@@ -29,6 +32,7 @@ class Finding:
     allowed: tuple[str, ...] = ()
     hint: str = ""
     warning: bool = False
+    code: str = field(kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class Problem:
     allowed: tuple[str, ...] = ()
     suggestion: str = ""
     hint: str = ""
+    code: str = ""
 
     @property
     def where(self) -> str:
@@ -51,7 +56,8 @@ class Problem:
 
     def __str__(self) -> str:
         advice = " ".join(part for part in (self._nearest(), self._choices()) if part)
-        lines = (f"{self.where}: {self.message}", *self._picture(), *(f"    {text}" for text in (advice, self.hint) if text))
+        coded = f" [{self.code}]" if self.code else ""
+        lines = (f"{self.where}: {self.message}{coded}", *self._picture(), *(f"    {text}" for text in (advice, self.hint) if text))
         return "\n".join(lines)
 
     def _nearest(self) -> str:
@@ -97,6 +103,7 @@ class Source:
             allowed=finding.allowed,
             suggestion=nearest(finding.wrong, finding.allowed),
             hint=finding.hint,
+            code=finding.code,
         )
 
 

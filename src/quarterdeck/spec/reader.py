@@ -58,11 +58,12 @@ def read(text: str, source: Source) -> Reading:
             None,
             (
                 *builder.problems,
-                source.problem(0, 0, Finding((), "the file is empty", hint=START)),
+                source.problem(0, 0, Finding((), "the file is empty", hint=START, code="E1104")),
             ),
         )
     if root.kind != "mapping":
-        return Reading(None, (*builder.problems, source.problem(root.line, root.column, Finding((), "a spec is a mapping (name: value)"))))
+        finding = Finding((), "a spec is a mapping (name: value)", code="E1105")
+        return Reading(None, (*builder.problems, source.problem(root.line, root.column, finding)))
     return Reading(root, (*builder.problems, *islice(duplicates(root, source), MOST_PROBLEMS)))
 
 
@@ -70,9 +71,8 @@ def too_big(size: int, source: Source) -> Problem | None:
     """A file over the size limit."""
     if size <= MOST_BYTES:
         return None
-    return Problem(
-        source.filename, 1, 1, f"the file is larger than {MOST_BYTES // 1024} KiB", hint="a spec of 1,000 agents needs about 150 KiB"
-    )
+    message, hint = f"the file is larger than {MOST_BYTES // 1024} KiB", "a spec of 1,000 agents needs about 150 KiB"
+    return Problem(source.filename, 1, 1, message, hint=hint, code="E1101")
 
 
 def _forbidden_character(text: str, source: Source) -> Problem | None:
@@ -81,7 +81,7 @@ def _forbidden_character(text: str, source: Source) -> Problem | None:
         return None
     before = text[: found.start()].replace("\r\n", "\n").replace("\r", "\n")
     line, column = before.count("\n"), len(before) - (before.rfind("\n") + 1)
-    return source.problem(line, column, Finding((), f"character U+{ord(found.group()):04X} is not allowed in a spec"))
+    return source.problem(line, column, Finding((), f"character U+{ord(found.group()):04X} is not allowed in a spec", code="E1102"))
 
 
 def _events(text: str, builder: _Builder) -> Iterator[Any]:
@@ -95,10 +95,11 @@ def _events(text: str, builder: _Builder) -> Iterator[Any]:
             event = next(parsed, None)
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            finding = Finding((), f"not YAML: {shown(str(error.problem or error.context), 200)}", hint=_syntax_hint(str(error.problem)))
+            said = shown(str(error.problem or error.context), 200)
+            finding = Finding((), f"not YAML: {said}", hint=_syntax_hint(str(error.problem)), code="E1103")
             raise builder.stop(mark.line if mark else 0, mark.column if mark else 0, finding) from error
         except Exception as error:
-            raise builder.stop(0, 0, Finding((), f"not YAML: {shown(str(error), 200)}")) from error
+            raise builder.stop(0, 0, Finding((), f"not YAML: {shown(str(error), 200)}", code="E1103")) from error
         if event is None:
             return
         yield event
@@ -144,15 +145,15 @@ class _Builder:
     def _document(self, event: Any) -> None:
         self._documents += 1
         if self._documents > 1:
-            raise self._stop(event, "a second document begins here; one file describes one system")
+            raise self._stop(event, "a second document begins here; one file describes one system", "E1106")
         if event.version not in (None, (1, 2)) or event.tags:
-            raise self._stop(event, "directives are not allowed; a spec is YAML 1.2")
+            raise self._stop(event, "directives are not allowed; a spec is YAML 1.2", "E1107")
 
     def _start(self, event: Any, kind: str) -> None:
         node = self._node(event, kind)
         self._open.append(node)
         if len(self._open) > MOST_DEPTH:
-            raise self._stop(event, f"nested deeper than {MOST_DEPTH} levels")
+            raise self._stop(event, f"nested deeper than {MOST_DEPTH} levels", "E1108")
 
     def _end(self) -> None:
         node = self._open.pop()
@@ -164,14 +165,14 @@ class _Builder:
         self._aliases += 1
         name = str(event.anchor)
         if self._aliases > MOST_ALIASES:
-            raise self._stop(event, f"more than {MOST_ALIASES} aliases")
+            raise self._stop(event, f"more than {MOST_ALIASES} aliases", "E1109")
         if any(node.anchor == name for node in self._open):
-            raise self._stop(event, f"alias *{shown(name)} contains itself")
+            raise self._stop(event, f"alias *{shown(name)} contains itself", "E1110")
         node = self._anchors.get(name)
         if node is None:
-            raise self._stop(event, f"alias *{shown(name)} has no anchor before it")
+            raise self._stop(event, f"alias *{shown(name)} has no anchor before it", "E1111")
         if len(self._open) + node.height > MOST_DEPTH:
-            raise self._stop(event, f"nested deeper than {MOST_DEPTH} levels")
+            raise self._stop(event, f"nested deeper than {MOST_DEPTH} levels", "E1108")
         self._count(event, node.weight)
         self._place(node)
 
@@ -182,7 +183,7 @@ class _Builder:
         if node.anchor:
             self._anchors[node.anchor] = node
         if isinstance(node.value, str) and _FORBIDDEN.search(node.value):
-            self._note(event.start_mark, "an escaped control character is not allowed in a spec")
+            self._note(event.start_mark, "an escaped control character is not allowed in a spec", "E1102")
             node.value = ""
         return node
 
@@ -192,24 +193,24 @@ class _Builder:
         if len(text) > _MOST_DIGITS:
             return text
         if _NOT_FINITE.fullmatch(text):
-            self._note(event.start_mark, f"{text} is not a finite number")
+            self._note(event.start_mark, f"{text} is not a finite number", "E1113")
             return None
         value = plain(text)
         if isinstance(value, float) and not math.isfinite(value):
-            self._note(event.start_mark, f"{shown(text)} is not a finite number")
+            self._note(event.start_mark, f"{shown(text)} is not a finite number", "E1113")
             return None
         return value
 
     def _node(self, event: Any, kind: str) -> Node:
         self._count(event, 1)
         if event.tag is not None:
-            self._note(event.start_mark, f"tag {shown(str(event.tag))} is not allowed")
+            self._note(event.start_mark, f"tag {shown(str(event.tag))} is not allowed", "E1112")
         return Node(kind, event.start_mark.line, event.start_mark.column, anchor=event.anchor)
 
     def _count(self, event: Any, nodes: int) -> None:
         self._nodes += nodes
         if self._nodes > MOST_NODES:
-            raise self._stop(event, f"more than {MOST_NODES:,} values")
+            raise self._stop(event, f"more than {MOST_NODES:,} values", "E1117")
 
     def _place(self, node: Node) -> None:
         if not self._open:
@@ -227,13 +228,13 @@ class _Builder:
             self._pair(parent, key, node)
 
     def _pair(self, parent: Node, key: Node, value: Node) -> None:
-        fault = hint = ""
+        fault = code = hint = ""
         if key.kind != "scalar" or not isinstance(key.value, str):
-            fault, hint = "a name must be text", f'write "{shown(key.text)}" in quotes' if key.text else ""
+            fault, code, hint = "a name must be text", "E1114", f'write "{shown(key.text)}" in quotes' if key.text else ""
         elif key.value == "<<":
-            fault, hint = "merge keys (<<) are not part of YAML 1.2", "write an alias as a whole value: rollout: *slow"
+            fault, code, hint = "merge keys (<<) are not part of YAML 1.2", "E1115", "write an alias as a whole value: rollout: *slow"
         if fault:
-            self._note(key, fault, hint)
+            self._note(key, fault, code, hint)
         else:
             parent.pairs.append((key, value))
 
@@ -242,11 +243,11 @@ class _Builder:
         self.problems.append(self.source.problem(line, column, finding))
         return _Stopped()
 
-    def _note(self, place: Any, message: str, hint: str = "") -> None:
+    def _note(self, place: Any, message: str, code: str, hint: str = "") -> None:
         """A fault that does not end the reading, unless there are too many. `place` is an event's mark or a node."""
-        self.problems.append(self.source.problem(place.line, place.column, Finding((), message, hint=hint)))
+        self.problems.append(self.source.problem(place.line, place.column, Finding((), message, hint=hint, code=code)))
         if len(self.problems) > MOST_PROBLEMS:
             raise _Stopped
 
-    def _stop(self, event: Any, message: str) -> _Stopped:
-        return self.stop(event.start_mark.line, event.start_mark.column, Finding((), message))
+    def _stop(self, event: Any, message: str, code: str) -> _Stopped:
+        return self.stop(event.start_mark.line, event.start_mark.column, Finding((), message, code=code))

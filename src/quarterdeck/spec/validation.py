@@ -161,22 +161,23 @@ def _finding(detail: ErrorDetails, root: Node) -> Finding:
     if kind == "missing":
         return _missing(path, name)
     if _is_key(detail, root):
-        return Finding(path, f'"{name}" cannot be a name here: {detail["msg"]}', at="key")
+        return Finding(path, f'"{name}" cannot be a name here: {detail["msg"]}', at="key", code="E1204")
     if kind == "literal_error":
         return _choice(path, name, root)
     if kind in _BOUNDS:
         key, words = _BOUNDS[kind]
-        return Finding(path, f"{name} {words} {_limit(path, context[key])}")
+        return Finding(path, f"{name} {words} {_limit(path, context[key])}", code="E1206")
     if kind in _SHAPES:
         return _shape(path, name, _SHAPES[kind], root)
     message = detail["msg"]
-    return Finding(path, f"{name} {message}" if message.startswith(("must", "names")) else f"{name}: {message}", at="value")
+    words = f"{name} {message}" if message.startswith(("must", "names")) else f"{name}: {message}"
+    return Finding(path, words, at="value", code="E1209")
 
 
 def _unknown(path: Path) -> Finding:
     model, name = model_at(path[:-1]), str(path[-1])
     if model is None:
-        return Finding(path, f'unknown field "{shown(name)}"', at="key")
+        return Finding(path, f'unknown field "{shown(name)}"', at="key", code="E1201")
     allowed = tuple(fields_of(model))
     if name in model.later:
         return Finding(
@@ -185,31 +186,32 @@ def _unknown(path: Path) -> Finding:
             at="key",
             allowed=allowed,
             hint="take it out; nothing of it would be carried out",
+            code="E1202",
         )
     wrong = name if nearest(name, allowed) else name.lower()
-    return Finding(path, f'unknown field "{shown(name)}"', at="key", wrong=wrong, allowed=allowed)
+    return Finding(path, f'unknown field "{shown(name)}"', at="key", wrong=wrong, allowed=allowed, code="E1201")
 
 
 def _missing(path: Path, name: str) -> Finding:
     field = field_at(path)
     example = f"e.g. {name}: {field.info.examples[0]}" if field and field.info.examples else ""
-    return Finding(path, f'required field "{name}" is missing', at="key", hint=example)
+    return Finding(path, f'required field "{name}" is missing', at="key", hint=example, code="E1203")
 
 
 def _choice(path: Path, name: str, root: Node) -> Finding:
     field = field_at(path)
     allowed = tuple(text.strip("'") for text in field.type.split(" | ")) if field else ()
     written = _written(root, path)
-    return Finding(path, f'{name} cannot be "{shown(written)}"', wrong=written, allowed=allowed)
+    return Finding(path, f'{name} cannot be "{shown(written)}"', wrong=written, allowed=allowed, code="E1205")
 
 
 def _shape(path: Path, name: str, shape: str, root: Node) -> Finding:
     written = _written(root, path)
     got = f", not {shown(written)}" if written else ""
     if shape == "text" and is_environment(path):
-        return Finding(path, f"{name} has no value", hint='write "" for an empty one')
+        return Finding(path, f"{name} has no value", hint='write "" for an empty one', code="E1208")
     quote = f'write "{shown(written)}" in quotes' if shape == "text" and written else ""
-    return Finding(path, f"{name} must be {shape}{got}", hint=quote)
+    return Finding(path, f"{name} must be {shape}{got}", hint=quote, code="E1207")
 
 
 def _written(root: Node, path: Path) -> str:

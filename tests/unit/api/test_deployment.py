@@ -136,3 +136,27 @@ def test_the_description_of_the_api_tells_of_the_dry_run(control):
 def test_the_revisions_that_are_kept_stand_beside_their_limit(control):
     control.up()
     assert control.get("/v1/status").json["limits"]["revisions"] == {"kept": 1, "limit": 10}
+
+
+def test_an_apply_of_what_was_not_planned_is_refused_and_adopts_nothing(control):
+    control.up()
+    control.spec = control.spec.replace("replicas: 2", "replicas: 3")
+    planned = control.post("/v1/plan", control.body).json
+    expected = {"index": planned["index"], "digest": planned["digest"]}
+    (control.folder / "agents.py").write_text(CODE.replace("return text", "return text * 2"))
+    refused = control.post("/v1/apply", {**control.body, **expected})
+    assert (refused.status, refused.json["error"]["code"], refused.json["error"]["kind"]) == (409, "E1502", "Conflict")
+    (control.folder / "agents.py").write_text(CODE)
+    edited = {**control.body, "text": control.spec.replace("replicas: 3", "replicas: 4"), **expected}
+    assert control.post("/v1/apply", edited).json["error"]["code"] == "E1502"
+    assert control.get("/v1/revisions").json["items"][0]["number"] == 1
+    applied = control.post("/v1/apply", {**control.body, **expected}).json
+    assert (applied["number"], applied["plan"]) == (2, planned)
+    assert control.post("/v1/apply", {**control.body, **expected}).json["error"]["code"] == "E1501"
+
+
+def test_every_refusal_has_a_code(control):
+    assert control.post("/v1/plan", {**control.body, "text": "spec: {"}).json["error"]["code"] == "E1010"
+    assert control.post("/v1/plan", {"nothing": 1}).json["error"]["code"] == "E1001"
+    assert control.get("/v1/nothing").json["error"]["code"] == "E1003"
+    assert control.get("/v1/explain?target=two").json["error"]["code"] == "E1003"

@@ -1,5 +1,6 @@
 """The door that says why a thing is as it is: its work, what it waits for, that it is stopped, and what to do next."""
 
+import asyncio
 import importlib.util
 import json
 from pathlib import Path
@@ -124,3 +125,44 @@ def test_a_cluster_reader_sees_the_work_of_its_cluster_alone(control, work):
     answer = control.stranger("GET", "/v1/explain?target=two", headers=bearer)
     assert json.loads(answer.text)["work"]["states"] == {}
     assert control.stranger("GET", "/v1/explain?target=one", headers=bearer).status == 403
+
+
+@pytest.fixture
+def looped(make_control):
+    """A control plane whose own loop carries out what is planned, and writes it down."""
+    with make_control(SPEC) as control:
+        yield control
+
+
+def deploy(control):
+    """Apply, and let the loop go round until nothing is left to do."""
+    assert control.post("/v1/apply", control.body).status == 200
+    for _ in range(8):
+        asyncio.run(control.fleet.reconciler.tick("pair"))
+
+
+def carried(control, target):
+    return control.get(f"/v1/explain?target={target}").json["carried_out"]
+
+
+def test_the_last_plan_of_an_agent_says_what_asked_for_it_and_what_became_of_each_step(looped):
+    control = looped
+    deploy(control)
+    first = carried(control, "one/reader")
+    assert (first["edit"]["verb"], first["edit"]["revision"]) == ("revision.apply", 1)
+    assert [(s["step"], s["target"], s["outcome"]) for s in first["steps"]] == [("ApplyWorkload", "one/reader", "done")]
+    control.spec = SPEC.replace('{run: "agents:reader"}', '{run: "agents:reader", replicas: 2}', 1)
+    deploy(control)
+    second = carried(control, "one/reader-1")
+    assert second["edit"]["revision"] == 2
+    assert [(s["reason"], s["outcome"]) for s in second["steps"]] == [("replicas 1 → 2", "done")]
+    assert carried(control, "two/reader")["edit"]["revision"] == 1
+
+
+def test_the_last_plan_of_a_cluster_and_of_all_has_the_steps_inside(looped):
+    control = looped
+    deploy(control)
+    everything = carried(control, "pair:")["steps"]
+    assert {s["target"] for s in everything} >= {"one", "two", "one/reader", "one/reader-x", "two/reader", "bus"}
+    assert {s["target"] for s in carried(control, "one")["steps"]} == {"one", "one/reader", "one/reader-x"}
+    assert [s["at"] for s in everything] == sorted(s["at"] for s in everything)

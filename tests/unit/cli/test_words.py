@@ -219,7 +219,16 @@ def test_refusals_become_our_errors():
 
 def test_an_error_in_words():
     error = errors.SpecError("2 problems", problems=("f:1:2: a\n  ^", "f:3:4: b"), hint="mend", where="f")
-    assert told(error, Screen(Out(tty=False))) == ["error: 2 problems", "  at: f", "", "f:1:2: a", "  ^", "", "f:3:4: b", "hint: mend"]
+    assert told(error, Screen(Out(tty=False))) == [
+        "error: 2 problems [E1010]",
+        "  at: f",
+        "",
+        "f:1:2: a",
+        "  ^",
+        "",
+        "f:3:4: b",
+        "hint: mend",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -38,3 +38,16 @@ def test_a_home_inside_the_tree_changes_no_template(tmp_path):
     first = revise.content(loaded, home, {"KEY": "hush"})
     (home.root / "more").write_text("x")
     assert revise.content(loaded, home, {"KEY": "hush"}) == first
+
+
+def test_a_plan_that_was_kept_beside_the_code_is_no_part_of_it(tmp_path):
+    """Else keeping it would change what was planned, and restart every agent."""
+    code, home = tmp_path / "code", Home(tmp_path / "home")
+    code.mkdir()
+    (code / "agents.py").write_text("def run(x): return x\n")
+    loaded = load(SPEC.replace("file:key.txt", "env:KEY"), filename="x", base=code, environ={"KEY": "hush"})
+    first = revise.content(loaded, home, {"KEY": "hush"})
+    (code / "plan.json").write_text('{\n  "apiVersion": "quarterdeck.dev/v1alpha1",\n  "kind": "SavedPlan"\n}\n')
+    assert revise.content(loaded, home, {"KEY": "hush"}) == first
+    (code / "plan.json").write_text('{\n  "apiVersion": "quarterdeck.dev/v1alpha1",\n  "kind": "Plan"\n}\n')
+    assert revise.content(loaded, home, {"KEY": "hush"}).digest != first.digest

@@ -43,7 +43,7 @@ def test_the_example_of_the_product_page_loads(look, good):
 def test_an_unknown_field_shows_place_excerpt_caret_and_the_nearest_name(look, good):
     problem = only(look(good.replace("replicas: 4,", "replica: 4,")))
     assert str(problem) == (
-        'quarterdeck.yaml:17:42: unknown field "replica"\n'
+        'quarterdeck.yaml:17:42: unknown field "replica" [E1201]\n'
         '   17 |         analyst: {run: "agents:analyst", replica: 4, env: {WINDOW: 60s, PORT: 8080, RATIO: 1.10}, secrets: [PAGER_KEY]}\n'
         "      |                                          ^\n"
         '    did you mean "replicas"? allowed: run, replicas, env, secrets, memory, hang_after, rollout, restart'
