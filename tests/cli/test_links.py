@@ -18,7 +18,10 @@ PAGES = "http://127.0.0.1:7410"
 def link(fake, documents):
     fake.answers["GET", "/v1/links"] = documents.listed([LINK])
     fake.answers["GET", "/v1/conditions"] = documents.listed(CONDITIONS)
-    fake.answers["GET", "/v1/journal"] = documents.listed([{**documents.record(7), "target": LINK["name"]}])
+    record = {**documents.record(7), "target": LINK["name"]}
+    step = {**record, "verb": "step.EnsureLink", "reason": "not open", "evidence": "open"}
+    steps = documents.listed([{**step, "outcome": "begun"}, step])
+    fake.answers["GET", "/v1/journal"] = lambda query, *_: steps if query.get("verb") == "step." else documents.listed([record])
     return fake
 
 
@@ -31,10 +34,12 @@ def test_a_link_tells_its_policy_its_breakers_what_goes_over_it_and_what_was_don
         "  Breaker     opens after 5 failures, tries 1 message again after 30 s",
         "              closed at 2 replicas, open at 1 replica",
         "  Traffic     1.5 a second, of which 0.25 failed; 12 messages since the replicas that run now began",
+        "  Carried out 2026-11-24 16:12:01.250 collectors->analysts not open: done (open)",
         "  Conditions  LinkCarries true: 4 ms",
         "  Journal     7 2026-11-24 16:12:01.250 uid:0 apply collectors->analysts done (first)",
     ]
-    assert link.asked("GET", "/v1/journal")[0][0] == {"target": "collectors->analysts", "limit": "5", "newest": "true"}
+    newest = {"target": "collectors->analysts", "limit": "5", "newest": "true"}
+    assert [query for query, _ in link.asked("GET", "/v1/journal")] == [{**newest, "verb": "step."}, newest]
     document = qd("explain", "collectors->analysts", "-o", "json").json
     assert (document["kind"], document["link"], len(document["conditions"])) == ("Explanation", LINK, 1)
 
@@ -61,17 +66,17 @@ def test_a_link_that_is_not_there_is_not_found_with_the_nearest(link, qd):
         ("analysts/analyst-1", "/replicas/analysts/analyst-1"),
         ("analysts", "/clusters/analysts"),
         ("triage:analysts", "/clusters/analysts?system=triage"),
-        ("collectors->analysts", "/links"),
+        ("collectors->analysts", "/links#collectors-%3Eanalysts"),
         ("triage:", "/?system=triage"),
         ("01M8HXFD25B4EETYEXX2273T60", "/tasks/01M8HXFD25B4EETYEXX2273T60"),
     ],
 )
-def test_open_names_the_page_of_a_target_beside_the_link_that_logs_in(link, qd, target, page):
+def test_open_asks_for_one_link_that_logs_in_and_leads_to_the_page_of_a_target(link, qd, target, page):
     link.answers["GET", "/v1/explain"] = lambda query, *_: {"target": query.get("target", "triage:")}
     link.answers["GET", "/v1/tasks/01M8HXFD25B4EETYEXX2273T60"] = {"id": "01M8HXFD25B4EETYEXX2273T60"}
     ran = qd("open", target)
-    assert (ran.code, ran.out) == (0, f"{PAGES}/login?once=x\n")
-    assert ran.err == f"once that has logged you in: {PAGES}{page}\n"
+    assert (ran.code, ran.out, ran.err) == (0, f"{PAGES}/login?once=x\n", "")
+    assert link.asked("POST", "/v1/login")[-1][1] == {"role": "admin", "next": page}
     assert qd("open", target, "-o", "json").json["page"] == f"{PAGES}{page}"
 
 

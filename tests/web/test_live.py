@@ -87,7 +87,7 @@ def test_phases_turn_green_while_a_deployment_runs(surf, fleet):
 
 
 def test_what_is_being_typed_outlives_the_renewal_of_the_page(surf, fleet):
-    surf.go("/agents/core/worker")
+    surf.go("/agents/core/worker?as=json")
     surf.page.fill("#payload", '{"number": 12')
     surf.page.fill("#q", "worker-1")
     surf.page.focus("#payload")

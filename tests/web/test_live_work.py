@@ -73,7 +73,7 @@ def test_a_task_is_seen_to_speak_and_to_end_in_every_tab_over_one_stream(surf, t
 
 def test_what_is_given_as_a_task_is_heard_while_it_speaks(surf):
     surf.go("/agents/edge/talker")
-    surf.page.fill("#payload", "1.5")
+    surf.page.get_by_label("payload").fill("1.5")
     surf.press("button:text-is('Give as a task')")
     surf.page.evaluate(SEEN)
     assert "/tasks/" in surf.page.url

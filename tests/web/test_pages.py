@@ -257,14 +257,14 @@ def test_what_an_agent_says_is_text_on_every_page(surf, fleet):
 
 def test_what_an_agent_answers_is_text_however_it_fails(surf):
     surf.go("/agents/edge/poet")
-    assert "<script>window.pwned = 10</script>" in surf.page.inner_text("#verb")
     for verb, payload in (
         ("recite", ""),
         ("fail", ""),
         ("echo", '{"text": "</textarea><script>window.pwned=11</script>"}'),
         ("echo", "</textarea><script>"),
     ):
-        surf.page.select_option("#verb", verb)
+        surf.go(f"/agents/edge/poet?verb={verb}&as=json")
+        assert "<script>window.pwned = 10</script>" in surf.main() or verb != "recite"
         surf.page.fill("#payload", payload)
         surf.press("button:text-is('Send')")
         assert surf.page.evaluate(INNOCENT) == [], verb

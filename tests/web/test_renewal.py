@@ -1,5 +1,6 @@
 """What an open page says when what it shows is gone or cannot be renewed, and what scripts add to forms, phases and the palette."""
 
+import json
 import re
 
 import pytest
@@ -79,17 +80,20 @@ def test_a_page_that_cannot_be_renewed_says_since_when(surf, status):
     surf.wait(f"!{SAID}.includes('not renewed')")
 
 
-def test_the_example_of_a_verb_goes_with_it_and_what_was_written_stays(surf):
-    surf.go("/agents/one/reader")
-    value = "document.querySelector('#payload').value"
-    assert '"n": 0' in surf.page.evaluate(value)
-    surf.page.select_option("#verb", "rest")
-    assert surf.page.evaluate(value) == ""
-    surf.page.select_option("#verb", "count")
-    assert '"n": 0' in surf.page.evaluate(value)
-    surf.page.fill("#payload", '{"n": 7}')
-    surf.page.select_option("#verb", "rest")
-    assert surf.page.evaluate(value) == '{"n": 7}'
+def test_the_fields_of_a_verb_go_with_it_and_what_was_written_stays(surf):
+    surf.go("/agents/one/reader?as=json")
+    assert '"n": 0' in surf.page.input_value("#payload")
+    surf.press("#verb >> text=rest")
+    assert surf.page.input_value("#payload") == ""
+    surf.go("/agents/one/reader?verb=rest")
+    assert surf.page.locator(".send :is(input, textarea):visible").count() == 0
+    surf.press("#verb >> text=count")
+    surf.page.get_by_label("n (needed)").fill("7")
+    surf.page.evaluate(RENEW)
+    surf.page.wait_for_timeout(1500)
+    assert surf.page.get_by_label("n (needed)").input_value() == "7"
+    surf.press("text=Write it as JSON")
+    assert json.loads(surf.page.input_value("#payload")) == {"n": 7}
 
 
 def test_long_words_of_verbs_fit_a_phone(surf):

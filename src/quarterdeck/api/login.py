@@ -2,41 +2,55 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Final
+from urllib.parse import quote, unquote
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 
 from quarterdeck.api.errors import turned_away, wants_page
 from quarterdeck.api.roles import needs, open_to_anyone
 from quarterdeck.api.services import Caller, Given
 from quarterdeck.api.tokens import PLACE, USER, Role, doubts
-from quarterdeck.errors import Forbidden
+from quarterdeck.errors import Forbidden, UserError
 from quarterdeck.model.grant import Grant
 from quarterdeck.store import tokens
 
 router = APIRouter()
 LINK_LIVES: Final = 900.0
 SESSION_LIVES: Final = 12 * 3600.0
+FRONT: Final = "/"
+LONGEST: Final = 1_000
+"""Characters of the path of a page."""
+_SIGN: Final = r"[A-Za-z0-9\-._~!$&'()*+,;=:@%/"
+_PATH: Final = re.compile(rf"/(?!/){_SIGN}]*(\?{_SIGN}?]*)?(#{_SIGN}?]*)?")
+"""An absolute path with its query and fragment by RFC 3986: no scheme, no host, no `\\` that browsers read as `/`, no control character."""
+_DOTS: Final = re.compile(r"/(\.|%2e){1,2}(/|$)", re.IGNORECASE)
 
 
 class LinkBody(BaseModel):
-    """What the browser may do then; `cluster` and `user` as for a token."""
+    """What the browser may do then, `cluster` and `user` as for a token; `next` is the page it lands on, a path of the dashboard."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     role: Role = "admin"
     cluster: str | None = Field(default=None, pattern=PLACE, max_length=130)
     user: str = Field(default="", pattern=USER, max_length=100)
+    next: str = Field(default=FRONT, max_length=LONGEST)
 
 
 @router.post("/v1/login", **needs("admin", local=True))
-async def link(given: Given, caller: Caller, body: LinkBody | None = None) -> dict[str, Any]:
+async def link(request: Request, given: Given, caller: Caller, body: LinkBody | None = None) -> dict[str, Any]:
     """A one-time link; it ends after 15 minutes, the session it begins after 12 hours."""
     wanted = body or LinkBody()
+    if not is_page(request, wanted.next):
+        raise UserError(f"{wanted.next!r} is no page of this dashboard", hint="next is a path on it, for example /clusters/NAME")
     grant = Grant.at(wanted.role, wanted.cluster or "")
     _, code = await given.store.write(lambda tx: tokens.create(tx, grant, LINK_LIVES, "login link", wanted.user, once=True, actor=caller))
-    return {"url": f"{given.url}/login?code={code}", "warnings": doubts(given, grant)}
+    landing = "" if wanted.next == FRONT else f"&next={quote(wanted.next, safe='')}"
+    return {"url": f"{given.url}/login?code={code}{landing}", "warnings": doubts(given, grant)}
 
 
 @router.post("/logout", status_code=303, response_class=RedirectResponse, **needs("viewer", scope="cluster", form=True))
@@ -50,8 +64,14 @@ async def logout(given: Given, request: Request, caller: Caller) -> RedirectResp
 
 
 @router.get("/login", status_code=303, response_class=RedirectResponse, response_model=None, **open_to_anyone())
-async def login(given: Given, request: Request, code: Annotated[str, Query(max_length=200)]) -> Response:
-    """Trade a one-time code for a session cookie."""
+async def login(
+    given: Given,
+    request: Request,
+    code: Annotated[str, Query(max_length=200)],
+    next: Annotated[str, Query(max_length=LONGEST)] = FRONT,  # noqa: A002 what such a parameter is called everywhere
+) -> Response:
+    """Trade a one-time code for a session cookie, and go on to the page `next`; to the front page, where that is none of ours."""
+    landing = next if is_page(request, next) else FRONT
     try:
         with given.store.read() as conn:
             tokens.check_code(conn, code, given.clock.now())
@@ -60,12 +80,24 @@ async def login(given: Given, request: Request, code: Annotated[str, Query(max_l
         if not wants_page(request.scope):
             raise
         if request.scope["session"]:  # it did its work here before
-            return RedirectResponse("/", status_code=303)
+            return RedirectResponse(landing, status_code=303)
         hint = "a link logs in once, within 15 minutes: qd open makes another"
         return turned_away(Forbidden("this login link was used already, or has expired", hint=hint), request.scope)
     _, secret = await given.store.write(lambda tx: tokens.redeem(tx, code, SESSION_LIVES))
-    response = RedirectResponse("/", status_code=303)
+    response = RedirectResponse(landing, status_code=303)
     secure = given.url.startswith("https:")
     name, lives = request.scope["cookie"], int(SESSION_LIVES)
     response.set_cookie(name, secret, max_age=lives, httponly=True, secure=secure, samesite="strict", path="/")
     return response
+
+
+def is_page(request: Request, path: str) -> bool:
+    """Whether a path, as a link may carry it, leads to a page of this dashboard: to no other host, and to no route of the API."""
+    if len(path) > LONGEST or not _PATH.fullmatch(path):
+        return False
+    bare = path.partition("#")[0].partition("?")[0]
+    if _DOTS.search(bare):
+        return False
+    found = request.app.table.find({"type": "http", "method": "GET", "path": unquote(bare), "root_path": "", "headers": []})
+    route = found[0] if found else None
+    return isinstance(route, APIRoute) and not route.include_in_schema and "GET" in (route.methods or ())

@@ -16,6 +16,7 @@ from quarterdeck.api import (
     budgets,
     changes,
     deployment,
+    differences,
     errors,
     happenings,
     health,
@@ -126,6 +127,7 @@ def build(services: Services) -> Api:
     for part in (
         deployment,
         nouns,
+        differences,
         budgets,
         changes,
         journal,

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Final
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin
 
 import typer
 
@@ -52,25 +52,24 @@ def open_link(
     user: UserOption = "",
     print_: Annotated[bool, typer.Option("--print", help="Only print the link.")] = False,
 ) -> None:
-    """Open the dashboard in a browser, logged in. The link is printed too; it logs in once.
+    """Open the dashboard in a browser, logged in, at the page of TARGET. The link is printed too; it logs in once.
 
     $ qd open
-    $ qd open analysts/analyst-1         and where the page of a replica is
+    $ qd open analysts/analyst-1         at the page of a replica
     $ qd open --print                    for a browser elsewhere
     $ qd open --role viewer --print      for somebody who may look, not touch
 
     No browser is started in CI, in a pipe, or without a display.
     """
     check_cluster(cluster)
-    page = _page(session, target) if target else ""
+    page = _page(session, target) if target else None
     check_user(user)
-    document: Document = session.client.post("/v1/login", {"role": role.value, "cluster": cluster, "user": user or None})
+    body = {"role": role.value, "cluster": cluster, "user": user or None, "next": page}
+    document: Document = session.client.post("/v1/login", body)
     session.warn(document.pop("warnings", ()))
     if page:
         document = {**document, "page": urljoin(document["url"], page)}
     show(session, document, lambda screen: screen.line(clean(document["url"])), name=document["url"])
-    if page and not session.machine:
-        session.say(f"once that has logged you in: {clean(document['page'])}")
     if print_ or session.machine or not (sys.stdout.isatty() and displays(os.environ)):
         return
     import webbrowser  # noqa: PLC0415 only where there is one
@@ -95,14 +94,14 @@ def check_user(user: str) -> None:
         raise UsageError(f"{user[:40]!r} is no name of a user", hint=f"--user takes {_LONGEST_USER} printable characters, e.g. alice")
 
 
-def _page(session: Session, target: str) -> str:
-    """The path of a target's page in the dashboard. Raises NotFound for what is not there."""
+def _page(session: Session, target: str) -> str | None:
+    """The path of a target's page in the dashboard; None for the front page. Raises NotFound for what is not there."""
     if is_task_id(target):
         return f"/tasks/{session.client.get(f'/v1/tasks/{target}')['id']}"
     session, inside = session.aimed_at(target)
-    system = f"?system={session.system}" if session.system else ""
+    system = f"?system={quote(session.system)}" if session.system else ""
     if "->" in inside:
-        return f"/links{system}" if found_link(session, inside) else ""
+        return f"/links{system}#{quote(inside)}" if found_link(session, inside) else None
     place = session.client.get("/v1/explain", {"target": inside, "system": session.system})["target"]
     if place.endswith(":"):
         return f"/{system}"

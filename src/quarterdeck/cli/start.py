@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -114,5 +115,5 @@ def _cause(said: str, log: Path) -> tuple[str, str]:
     errors = [number for number, line in enumerate(lines) if line.startswith("error:")]
     hint = next((line.removeprefix("hint:").strip() for line in reversed(lines) if line.startswith("hint:")), f"read {log}")
     if errors:
-        return lines[errors[-1]].removeprefix("error:").strip(), hint
+        return re.sub(r" \[E\d{4}\]$", "", lines[errors[-1]]).removeprefix("error:").strip(), hint
     return "; ".join(lines[-2:]) or "it said nothing", hint

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from quarterdeck.api.csrf import Form
 from quarterdeck.api.roles import needs
 from quarterdeck.web.actions import ACTIONS, Action, Wish, command, order
-from quarterdeck.web.fleet import agent_page
 from quarterdeck.web.inner import Json, Refused, address
 from quarterdeck.web.pages import Copy, View
 
@@ -87,24 +84,3 @@ def _action(verb: str) -> Action:
     if verb not in ACTIONS:
         raise Refused(404, f"there is no action {verb}", f"there are {', '.join(ACTIONS)}")
     return ACTIONS[verb]
-
-
-@router.post("/agents/{cluster}/{agent}", response_model=None, **needs("operator", scope="cluster", form=True))
-async def send(request: Request, cluster: str, agent: str, fields: Form) -> Response:
-    """Try an agent: one request, and its answer below the box; or a task, whose page shows what it says as it comes."""
-    view = await View.of(request)
-    name = f"{cluster}/{agent}"
-    verb, payload = fields.get("verb", ""), fields.get("payload", "")
-    sent = {"verb": verb, "payload": payload}
-    try:
-        value = json.loads(payload) if payload.strip() else None
-    except ValueError as error:
-        return await agent_page(view, name, sent=sent, answer={"error": f"this is no JSON: {error}", "hint": "text goes into quotes"})
-    try:
-        if fields.get("as") == "task":
-            task = await view.api.post("/v1/tasks", target=name, verb=verb, payload=value)
-            return RedirectResponse(view.link(f"/tasks/{task['id']}"), status_code=303)
-        answer = await view.api.post("/v1/ask", target=name, verb=verb, payload=value, timeout=20.0)
-    except Refused as error:
-        return await agent_page(view, name, sent=sent, answer={"error": error.message, "hint": error.hint})
-    return await agent_page(view, name, sent=sent, answer={**answer, "text": json.dumps(answer["reply"], indent=2, ensure_ascii=False)})

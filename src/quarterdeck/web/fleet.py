@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
@@ -149,52 +148,6 @@ async def cluster(request: Request, cluster: str) -> HTMLResponse:
         why=found,
         **table_of(request, replicas),
     )
-
-
-@router.get("/agents/{cluster}/{agent}", **needs("viewer", scope="cluster"))
-async def agent(request: Request, cluster: str, agent: str) -> HTMLResponse:
-    """One agent: its replicas, what set their number, its verbs, and a box to try it."""
-    view = await View.of(request)
-    return await agent_page(view, f"{cluster}/{agent}")
-
-
-async def agent_page(view: View, name: str, **more: Any) -> HTMLResponse:
-    """The page of an agent; with `sent` and `answer` after a try."""
-    found = await view.api.get(f"/v1/agents/{name}")
-    why = await view.api.get("/v1/explain", target=name)
-    verbs = found["verbs"]
-    first = next(iter(verbs), "")
-    examples = {verb: example(told["payload"]) for verb, told in verbs.items()}
-    sent = {"verb": first, "payload": examples.get(first, "")}
-    facts = {"sent": sent, "answer": None, "examples": examples, **more}
-    return view.html(
-        "agent.html", name, Copy(f"qd explain {name}", f"/v1/agents/{name}"), every=SOON, agent=found, why=why,
-        **table_of(view.api.request, found["replicas_seen"]), **facts,
-    )  # fmt: skip
-
-
-def example(schema: Json | None) -> str:
-    """A payload to begin with: the fields a JSON Schema asks for, with empty values of their types."""
-    if schema is None or schema == {"type": "null"}:
-        return ""
-    return json.dumps(_empty(schema), indent=2)
-
-
-def _empty(schema: Json) -> object:
-    if "default" in schema or schema.get("enum"):
-        return schema.get("default", (schema.get("enum") or [None])[0])
-    match schema.get("type"):
-        case "object":
-            return {name: _empty(part) for name, part in schema.get("properties", {}).items() if name in schema.get("required", ())}
-        case "array":
-            return []
-        case "string":
-            return ""
-        case "integer" | "number":
-            return 0
-        case "boolean":
-            return False
-    return None
 
 
 @router.get("/replicas", **needs("viewer", scope="cluster"))

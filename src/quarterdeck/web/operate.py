@@ -1,4 +1,4 @@
-"""Deployments, changes, journal, settings, and an honest page for every noun that this version does not have yet."""
+"""Deployments, changes, journal, and an honest page for every noun that this version does not have yet."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from fastapi.responses import HTMLResponse
 
 from quarterdeck.api.roles import needs
 from quarterdeck.deploy.readiness import RULES
+from quarterdeck.web.diffs import files_of, spec_of
 from quarterdeck.web.inner import Json, Refused, address
 from quarterdeck.web.pages import Copy, View
 
@@ -150,9 +151,10 @@ def _epoch(at: str) -> float:
 
 @router.get("/deployments/{number}", **needs("viewer"))
 async def revision(request: Request, number: int) -> HTMLResponse:
-    """One revision: what it changed, its spec, and what going back to it would do now."""
+    """One revision: what it changed, line by line too, its spec, and what going back to it would do now."""
     view = await View.of(request)
     found = await view.api.get(f"/v1/revisions/{number}")
+    differs = await view.api.get(f"/v1/revisions/{number}/diff")
     back: Json | None = None
     trouble = ""
     if not found["current"]:
@@ -161,7 +163,8 @@ async def revision(request: Request, number: int) -> HTMLResponse:
         except Refused as error:
             trouble = error.message
     copy = Copy(f"qd rollback {number} --dry-run" if back else "qd history", f"/v1/revisions/{number}")
-    return view.html("revision.html", f"Revision {number}", copy, revision=found, back=back, trouble=trouble)
+    drawn = {"spec": spec_of(differs), "trees": differs["code"], "drawn_files": files_of(differs)}
+    return view.html("revision.html", f"Revision {number}", copy, revision=found, back=back, trouble=trouble, **drawn)
 
 
 @router.get("/changes", **needs("viewer", scope="cluster"))
@@ -211,23 +214,6 @@ async def record(request: Request, seq: int) -> HTMLResponse:
         raise Refused(404, f"there is no record {seq}", "the journal begins later, or you may not see it")
     copy = Copy(f"qd journal --after {seq - 1} --limit 1 -o json", f"/v1/journal?after={seq - 1}&limit=1")
     return view.html("record.html", f"Record {seq}", copy, every=0.0, record=found[0])
-
-
-@router.get("/settings", **needs("viewer", scope="cluster"))
-async def settings(request: Request) -> HTMLResponse:
-    """Versions, limits and how full they are, weakenings, tokens for who may see them."""
-    view = await View.of(request)
-    version = await view.api.get("/v1/version")
-    status = await view.api.unless_refused("/v1/status") if view.api.system else None
-    tokens = await view.api.unless_refused("/v1/tokens")
-    return view.html(
-        "settings.html",
-        "Settings",
-        Copy("qd version", "/v1/version"),
-        version=version,
-        status=status,
-        tokens=tokens["items"] if tokens else None,
-    )
 
 
 def _coming(noun: str) -> Callable[[Request], Awaitable[HTMLResponse]]:

@@ -84,16 +84,17 @@ PLACES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """The same thing elsewhere: a command, and a request to the API, which of a POST has a body."""
+    """The same thing elsewhere: a command, and a request to the API, which of a POST has a body. `of_all`: it is of no system."""
 
     command: str
     source: str
     method: str = "GET"
     body: Json | None = None
+    of_all: bool = False
 
     def of(self, system: str | None) -> Copy:
         """With the system named, without which neither means anything where several run."""
-        if not system:
+        if not system or self.of_all:
             return self
         named = f"{self.command} -s {system}"
         if self.body is not None:

@@ -37,7 +37,7 @@ def says(monkeypatch, text, code):
 @pytest.mark.parametrize(
     ("text", "kind", "message", "hint"),
     [
-        ("error: port 7410 is taken\nhint: qd up --port 0\n", Conflict, "port 7410 is taken", "qd up --port 0"),
+        ("error: port 7410 is taken [E1001]\nhint: qd up --port 0\n", Conflict, "port 7410 is taken", "qd up --port 0"),
         ("port 7410 is taken\nqd up --port 0\n", Conflict, "port 7410 is taken; qd up --port 0", "read "),
         ("Traceback\n  File\nRuntimeError: boom\n", Terminal, "RuntimeError: boom", "read "),
         ("", Terminal, "it said nothing", "read "),
@@ -49,6 +49,7 @@ def test_the_cause_is_quoted(session, monkeypatch, text, kind, message, hint):  
         start.ensure(session, None)
     assert message in refused.value.message
     assert "(exit 3)" in refused.value.message
+    assert "[E" not in refused.value.message  # the error that quotes it has a code of its own
     assert refused.value.hint.startswith(hint)
     assert spawned[0].returncode == 3
 
@@ -91,9 +92,9 @@ def test_it_is_started_apart_with_this_home(session, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("port", "said"),
     [
-        ("many", "error: 'many' is no port\nhint: QUARTERDECK_PORT is a number up to 65535, 0 for any\n"),
-        ("99999", "error: '99999' is no port\nhint: QUARTERDECK_PORT is a number up to 65535, 0 for any\n"),
-        ("taken", "error: port {port} is taken\nhint: qd up --port 0 takes any free one; QUARTERDECK_PORT sets it for good\n"),
+        ("many", "error: 'many' is no port [E1001]\nhint: QUARTERDECK_PORT is a number up to 65535, 0 for any\n"),
+        ("99999", "error: '99999' is no port [E1001]\nhint: QUARTERDECK_PORT is a number up to 65535, 0 for any\n"),
+        ("taken", "error: port {port} is taken [E1001]\nhint: qd up --port 0 takes any free one; QUARTERDECK_PORT sets it for good\n"),
     ],
 )
 def test_the_control_plane_itself_says_what_is_wrong_as_every_verb_does(session, monkeypatch, port, said):

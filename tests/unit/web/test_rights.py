@@ -90,10 +90,12 @@ def test_nobody_is_led_where_he_is_refused(reader):
     assert "Deployments" not in places(of_one)
     assert "/deployments" not in of_one.text
     for role, cluster in (("viewer", None), ("viewer", "one"), ("operator", "one"), ("deployer", None), ("admin", None)):
+        links = {"/docs/"}
         for path in ("/", "/clusters/one", "/agents/one/reader", "/replicas/one/reader-0", "/links", "/changes", "/journal", "/settings"):
-            links = set(re.findall(r'<a [^>]*href="(/[^"#]*)', reader(path, role, cluster).text))
-            for link in links - {"/docs/"}:
-                reader(link.replace("&amp;", "&"), role, cluster)
+            links |= set(re.findall(r'<a [^>]*href="(/[^"#]*)', reader(path, role, cluster).text))
+        alike = sorted(link for link in links if link.startswith("/settings/tokens/"))[1:]  # one of each reader that came here
+        for link in links - {"/docs/", *alike}:
+            reader(link.replace("&amp;", "&"), role, cluster)
 
 
 @pytest.mark.parametrize(

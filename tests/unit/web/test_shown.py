@@ -237,9 +237,12 @@ def test_each_verb_has_an_example_of_its_own(control, monkeypatch):
         return (Verb("count", count, "long " * 60), Verb("rest", None, HOSTILE))
 
     monkeypatch.setattr(type(control.engine), "verbs", verbs)
-    shown = control.get("/agents/one/reader").text
-    assert [json.loads(unescape(text) or "null") for text in re.findall(r'data-example="([^"]*)"', shown)] == [{"n": 0}, None]
-    assert HOSTILE not in shown
+    begun = []
+    for verb in ("count", "rest"):
+        shown = control.get(f"/agents/one/reader?verb={verb}&as=json").text
+        begun.append(json.loads(unescape(re.findall(r'<textarea id="payload"[^>]*>\n([^<]*)', shown)[0]) or "null"))
+        assert HOSTILE not in shown
+    assert begun == [{"n": 0}, None]
 
 
 def test_what_is_sent_as_a_task_leads_to_its_page(control):

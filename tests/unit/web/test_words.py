@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from quarterdeck.web import pages
 from quarterdeck.web.actions import ACTIONS, Wish, command, order
-from quarterdeck.web.fleet import STALE, charts, example, worries
+from quarterdeck.web.fields import example
+from quarterdeck.web.fleet import STALE, charts, worries
 from quarterdeck.web.inner import Refused, address
 
 NOW = datetime(2026, 11, 28, 12, 0, tzinfo=UTC).timestamp()

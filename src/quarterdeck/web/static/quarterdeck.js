@@ -130,12 +130,6 @@
     navigator.clipboard.write([new ClipboardItem({ "text/plain": text })]).then(() => say("Copied"), () => say("Not copied"));
   });
 
-  // the example of another verb takes the place of one, never of what somebody wrote
-  document.addEventListener("change", ({ target }) => {
-    const field = target.id === "verb" && $("#payload");
-    if (field && (!field.value || [...target.options].some((o) => o.dataset.example === field.value))) field.value = target.selectedOptions[0].dataset.example;
-  });
-
   // the words that are shown; of a link the document it leads to, fetched within the click: later a browser allows no copy
   async function copied(shown) {
     if (!shown.href) return shown.textContent;
