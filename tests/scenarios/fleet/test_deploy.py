@@ -109,3 +109,17 @@ def test_a_deployment_that_fails_says_where_and_resumes_once_the_cause_is_mended
     assert "Ready" in mended.out
     assert {n: r["pid"] for n, r in fleet.replicas().items() if n in kept} == kept
     print(f"\nfailure shown after {failed.seconds:.1f} s, mended after {mended.seconds:.1f} s")
+
+
+def test_a_down_that_waits_long_for_what_is_being_done_is_carried_out_by_the_control_plane_to_its_end(fleet):
+    """Longer than the node waits for a control plane that says nothing."""
+    slow = 'import asyncio\n\n\n@agent.on("slow")\nasync def slow(seconds: float) -> None:\n    await asyncio.sleep(seconds)\n'
+    (fleet.folder / "worker.py").write_text((fleet.folder / "worker.py").read_text() + "\n\n" + slow)
+    fleet.up()
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(fleet.qd, "ask", "core/worker", "slow", 7, "--timeout", "20s")
+        fleet.until(lambda: any(r["inflight"] for r in fleet.replicas(agent="core/worker").values()))
+        ended = fleet.qd("down", "--yes", "--within", "9s")
+        asked.result()
+    assert (ended.code, "the control plane does not do it" in ended.err) == (0, False), ended
+    assert ended.seconds > 5

@@ -66,11 +66,11 @@ class Control:
         self._place.events.add("control.attached", "control", pid=pid)
         self._news.set()
 
-    def heard(self, pid: int, *, ping: bool) -> None:
-        """It asked for something."""
+    def heard(self, pid: int, verb: object) -> None:
+        """It asked for something. Once it has asked us to stop, it waits for the answer and says no more, however long a drain takes."""
         if self._now is not None and self._now.pid == pid:
             self._now.heard = self._place.clock.monotonic()
-            self._now.pings |= ping
+            self._now.pings = verb == "ping" or (self._now.pings and verb != "stop")
 
     def closed(self, pid: int) -> None:
         """Its connection ended."""

@@ -198,7 +198,7 @@ class Connection:
                 self._control = True
                 self._node.control.attach(self._pid)
             if self._control:
-                self._node.control.heard(self._pid, ping=request.get("verb") == "ping")
+                self._node.control.heard(self._pid, request.get("verb"))
             told = await answer(self._node, request)
             await self._send(told)
             if request.get("verb") == "stop" and "ok" in told:
