@@ -89,7 +89,7 @@ class Connection:
         self._users = 0
         self._unused = asyncio.Event()
         self._unused.set()
-        self._closing = False
+        self._closer: asyncio.Task[Any] | None = None
         self._lost: Callable[[Connection], None] | None = None
 
     @classmethod
@@ -107,6 +107,8 @@ class Connection:
         async def problem(error: Exception) -> None:
             problems[:] = [str(error) or type(error).__name__]
             self._note(error)
+            if self._closer not in (None, asyncio.current_task()) and not nats.is_connected:
+                raise asyncio.CancelledError  # again: wait_for of Python 3.11 can lose nats-py's own, which would try to connect for ever
 
         try:
             await _within(CONNECT_WITHIN, nats.connect(login.url, error_cb=problem, **self._options()))
@@ -141,7 +143,7 @@ class Connection:
         }
 
     async def _abort(self) -> None:
-        self._closing = True
+        self._closer = asyncio.current_task()
         await self.nats.close()
 
     @property
@@ -255,7 +257,7 @@ class Connection:
         with contextlib.suppress(TimeoutError):  # whoever still waits then gets Unanswered("lost")
             async with asyncio.timeout(within):
                 await self._unused.wait()
-        self._closing = True
+        self._closer = asyncio.current_task()
         if self.nats.is_connected:
             with contextlib.suppress(Transient):  # a server that is gone cannot confirm; closing goes on
                 await self.flush(1.0)
@@ -298,7 +300,7 @@ class Connection:
     async def _on_close(self) -> None:
         self._break_requests()
         self._tell_watchers()
-        if not self._closing and self._lost is not None:
+        if self._closer is None and self._lost is not None:
             self._lost(self)
 
 

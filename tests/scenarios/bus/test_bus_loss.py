@@ -184,3 +184,34 @@ def test_whoever_closes_after_the_server_is_gone_hears_nothing_of_it(own_bus, sy
             await replica.close()
 
     asyncio.run(scenario())
+
+
+def test_a_connection_that_is_closed_while_it_reconnects_tries_no_more_even_if_its_cancellation_is_lost(own_bus, system, rooms):
+    """As by `asyncio.wait_for` of Python 3.11 when the connection is refused in the same round of the loop."""
+
+    async def scenario():
+        async with own_bus.admin() as admin:
+            await admin.apply(system, rooms("a"))
+            replica = await own_bus.enter_as_replica(system, ME, peers=("worker",))
+            connect, tried = replica.nats._connect_to_server, 0
+
+            async def deaf(server):
+                nonlocal tried
+                tried += 1
+                try:
+                    await asyncio.sleep(0.05)
+                    await connect(server)
+                except asyncio.CancelledError:
+                    raise ConnectionRefusedError from None
+
+            replica.nats._connect_to_server = deaf
+            own_bus.kill()
+            async with asyncio.timeout(5):
+                while not tried:
+                    await asyncio.sleep(0.01)
+            await replica.close()
+            before = tried
+            await asyncio.sleep(0.5)
+            assert tried == before
+
+    asyncio.run(scenario())
