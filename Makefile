@@ -1,11 +1,12 @@
 # Each target is a line or two; `make up` is the place to start.
 PYTHON ?= python3.11
 BIN := .venv/bin
+SITE := src/quarterdeck/site/manifest.json
 TESTS := $(BIN)/python -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: up test land prove check lock bench docs screenshots down clean
 
-up: .venv/ready           ## start everything, deploy examples/triage and prove it
+up: .venv/ready $(SITE)   ## start everything, deploy examples/triage and prove it
 	@$(BIN)/python examples/triage/up.py
 
 down: .venv/ready         ## stop everything that `make up` started
@@ -34,6 +35,9 @@ screenshots: .venv/ready  ## take the pictures of README and docs anew, of the e
 
 lock: .venv/ready         ## resolve the dependencies anew
 	@$(BIN)/uv pip compile -q pyproject.toml requirements.in --group dev --universal --generate-hashes --no-header --python-version 3.11 -o requirements.lock
+
+$(SITE): .venv/ready mkdocs.yml $(shell find docs -type f)
+	@$(BIN)/python tools/site.py >/dev/null
 
 clean:                    ## forget the environment
 	rm -rf .venv

@@ -4,6 +4,7 @@ import html
 import importlib.util
 import json
 import re
+import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -126,3 +127,8 @@ def test_every_document_is_a_page(pages):
     documents = {p.relative_to(ROOT / "docs").as_posix() for p in (ROOT / "docs").rglob("*.md")}
     made = {"index.html" if name == "index.md" else name.removesuffix(".md") + "/index.html" for name in documents}
     assert made - set(pages) == set()
+
+
+def test_make_up_builds_the_site_where_a_page_is_newer():
+    would = subprocess.run(["make", "-n", "-W", "docs/index.md", "up"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert re.search(r"tools/site\.py.*\n.*examples/triage/up\.py", would), would
