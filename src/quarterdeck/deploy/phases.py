@@ -176,8 +176,10 @@ def _message(name: Phase, found: Comparison, conditions: Conditions) -> str:
         case "data_plane_deployment":
             return _evidence(conditions, "BusSynced", desired.system)
         case "service_mesh_configuration":
-            closed = sum(holds(conditions, "PathClosed", t) for t, _ in MESH[1].targets(desired))
-            return f"{_count(len(desired.links), 'link')} open, {_count(closed, 'forbidden path')} refused"
+            forbidden = [target for target, _ in MESH[1].targets(desired)]  # none of one cluster alone, or as one of them sees it
+            closed = sum(holds(conditions, "PathClosed", target) for target in forbidden)
+            refused = f", {_count(closed, 'forbidden path')} refused" if forbidden else ""
+            return f"{_count(len(desired.links), 'link')} open{refused}"
         case "agent_cluster_deployment":
             counts = found.staffing.values()
             return f"{sum(c.ready for c in counts)} of {sum(c.wanted for c in counts)} replicas answering"

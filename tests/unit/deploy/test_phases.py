@@ -31,6 +31,11 @@ def test_the_messages_count_what_is_there(scene):
     assert messages[6] == "5 of 5 probes"
 
 
+def test_where_no_path_is_forbidden_none_is_counted(scene):
+    scene.desired = replace(scene.desired, namespaces=scene.desired.namespaces[:1], links=())
+    assert phases(scene.desired, scene.world, scene.conditions)[3].message == "0 links open"
+
+
 def test_an_empty_world_runs_the_first_phase_and_waits_with_the_others(scene):
     scene.world = replace(scene.world, namespaces=(), links=(), workloads=())
     scene.conditions.clear()
