@@ -62,7 +62,7 @@ def _class(wanted: type, depth: int, definitions: dict[str, object]) -> dict[str
     if dataclasses.is_dataclass(wanted):
         missing = dataclasses.MISSING
         required = [f.name for f in dataclasses.fields(wanted) if f.init and f.default is missing and f.default_factory is missing]
-        return _object(wanted, required, depth, definitions)
+        return _with_defaults(_object(wanted, required, depth, definitions), wanted)
     if hasattr(wanted, "model_json_schema"):
         return _foreign(wanted.__name__, wanted.model_json_schema(), definitions)
     if hasattr(wanted, "__struct_fields__"):
@@ -89,6 +89,13 @@ def _object(wanted: type, required: list[str], depth: int, definitions: dict[str
     hints = {name: hint for name, hint in typing.get_type_hints(wanted).items() if taken is None or name in taken}
     properties = {name: _described(hint, depth + 1, definitions) for name, hint in hints.items()}
     return {"type": "object", "title": wanted.__name__, "properties": properties, "required": required}
+
+
+def _with_defaults(found: dict[str, Any], wanted: Any) -> dict[str, object]:
+    """Forms show them. Only plain values: others have their JSON form from payload.py, which a schema does not ask."""
+    plain = {f.name: f.default for f in dataclasses.fields(wanted) if f.init and (f.default is None or type(f.default) in _SCALARS)}
+    properties = {name: {**part, "default": plain[name]} if name in plain else part for name, part in found["properties"].items()}
+    return {**found, "properties": properties}
 
 
 def _foreign(name: str, made: dict[str, Any], definitions: dict[str, object]) -> dict[str, object]:

@@ -170,6 +170,22 @@ def test_a_type_that_cannot_come_out_of_json_is_refused_when_the_agent_loads():
     assert caught.value.hint == "make Connection a dataclass or a TypedDict"
 
 
+NOBODY = uuid.UUID(int=0)
+
+
+def test_a_schema_tells_the_defaults_of_a_dataclass_that_a_form_can_show():
+    @dataclass
+    class Order:
+        item: str
+        count: int = 2
+        note: str | None = None
+        tags: list[str] = field(default_factory=list)
+        made: uuid.UUID = NOBODY
+
+    found = {name: part.get("default", "none") for name, part in schema(Order)["properties"].items()}
+    assert found == {"item": "none", "count": 2, "note": None, "tags": "none", "made": "none"}
+
+
 def test_the_schema_says_what_is_taken():
     found = schema(Window)
     assert found["title"] == "Window"
