@@ -1,6 +1,10 @@
 """Tokens by the dashboard in a browser, and the link of `qd open` that lands on a page."""
 
 import re
+import threading
+from contextlib import closing
+from html import escape
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
@@ -114,3 +118,34 @@ def test_one_link_logs_in_and_lands_on_the_page_of_a_target(served, open_surf):
         assert surf.page.url == surf.base + "/agents/one/reader", "a second click leads there too"
         surf.page.goto(url.partition("&next=")[0] + "&next=%2F%2Fevil.example%2F")
         assert surf.page.url == surf.base + "/"
+
+
+class Elsewhere(BaseHTTPRequestHandler):
+    """A page of another site with one link."""
+
+    link = ""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("content-type", "text/html")
+        self.end_headers()
+        self.wfile.write(f'<a id="there" href="{escape(self.link)}">there</a>'.encode())
+
+    def log_message(self, *_):
+        pass
+
+
+def test_links_on_other_sites_log_in_and_lead_to_their_pages(served, browser):
+    """As from a mail in a browser or a ticket: the cookie is one that other sites cannot make a browser send."""
+    url = served.aside(lambda: served.control.post("/v1/login", {"next": "/agents/one/reader"}).json["url"])
+    base = url.partition("/login")[0]
+    with HTTPServer(("127.0.0.1", 0), Elsewhere) as elsewhere, closing(browser.new_context()) as context:
+        threading.Thread(target=elsewhere.serve_forever, daemon=True).start()
+        page = context.new_page()
+        for path in (url.removeprefix(base), "/clusters/one?system=pair"):
+            Elsewhere.link = base + path
+            page.goto(f"http://localhost:{elsewhere.server_port}/")
+            page.click("#there")
+            page.wait_for_selector("nav a[href^='/deployments']")
+            assert page.url == base + ("/agents/one/reader" if path.startswith("/login") else path)
+        elsewhere.shutdown()

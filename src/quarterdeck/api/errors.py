@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from html import escape
 from typing import Any, Final
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -64,6 +65,8 @@ REFUSAL: Final[dict[str, Any]] = {
 """The shape of every refusal, as JSON Schema."""
 
 
+_PATH_SIGNS: Final = "/-._~!$&'()*+,;=:@"
+"""What may stand in a path as it is (RFC 3986); a backslash, which browsers read as a slash, may not."""
 _HEAD: Final = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
     '<meta name="color-scheme" content="light dark">'
@@ -99,8 +102,21 @@ def turned_away(error: QuarterdeckError, scope: Scope) -> Response:
         return refuse(error)
     words = f"<h1>{escape(error.message)}</h1><p>{escape(error.hint)}</p>"
     back = '<nav><a href="/">To the dashboard</a></nav>' if scope.get("grant") else ""
-    page = f"{_HEAD}<title>Quarterdeck</title><main>{words}</main>{back}</html>"
+    page = f"{_HEAD}{_again(scope)}<title>Quarterdeck</title><main>{words}</main>{back}</html>"
     return HTMLResponse(page, status_code=error.http_status, headers=_wait(error))
+
+
+def _again(scope: Scope) -> str:
+    """What makes a browser that came by a link on another site ask once more, from this page of ours.
+
+    Only from there does it bring a SameSite=Strict cookie: so a link in a mail or a ticket leads to its page, and one that logs in works.
+    """
+    headers = Headers(scope=scope)
+    came = (scope["method"], headers.get("sec-fetch-site"), headers.get("sec-fetch-dest"))  # Fetch Metadata, W3C
+    path = f"{quote(scope['path'], safe=_PATH_SIGNS)}?{scope['query_string'].decode('latin-1')}".removesuffix("?")
+    if came != ("GET", "cross-site", "document") or scope.get("grant") is not None or path.startswith("//"):  # `//` begins a host
+        return ""
+    return f'<meta http-equiv="refresh" content="0; url={escape(path)}">'
 
 
 def wants_page(scope: Scope) -> bool:

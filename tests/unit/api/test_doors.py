@@ -5,6 +5,8 @@ import os
 
 import pytest
 
+from quarterdeck.api.errors import turned_away
+from quarterdeck.errors import Forbidden
 from quarterdeck.model.grant import EVERYTHING
 from quarterdeck.store import tokens
 
@@ -104,3 +106,19 @@ def test_somebody_who_opens_a_page_without_being_logged_in_reads_a_sentence(cont
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     hostile = control.stranger("GET", "/", headers={"accept": "text/html", "host": "<script>x</script>:7410"})
     assert (hostile.status, "<script>" in hostile.text, "&lt;script&gt;" in hostile.text) == (403, False, True)
+
+
+CAME_BY_A_LINK = {"accept": "text/html,*/*", "sec-fetch-site": "cross-site", "sec-fetch-dest": "document", "sec-fetch-mode": "navigate"}
+
+
+def test_a_browser_that_comes_by_a_link_on_another_site_asks_once_more_from_a_page_of_ours(control):
+    """Only from there does it bring its SameSite=Strict cookie."""
+    answer = control.stranger("GET", '/clusters/a%22%3E%3Cb%5C?x=1&y="<', headers=CAME_BY_A_LINK)
+    assert answer.status == 403
+    assert '<meta http-equiv="refresh" content="0; url=/clusters/a%22%3E%3Cb%5C?x=1&amp;y=%22%3C">' in answer.text
+    for other in ({"sec-fetch-site": "same-origin"}, {"sec-fetch-site": "none"}, {"sec-fetch-dest": "iframe"}):
+        assert "refresh" not in control.stranger("GET", "/", headers={**CAME_BY_A_LINK, **other}).text, "it would go round"
+    assert "refresh" not in control.stranger("POST", "/v1/login", headers=CAME_BY_A_LINK).text
+    headers = [(name.encode(), value.encode()) for name, value in CAME_BY_A_LINK.items()]
+    scope = {"type": "http", "method": "GET", "path": "//evil.example/", "query_string": b"", "headers": headers}
+    assert b"refresh" not in turned_away(Forbidden("no"), scope).body, "it would lead elsewhere"
