@@ -11,7 +11,8 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 
-from tests.simulation.world import Disk, World
+from tests.simulation.ground import Disk
+from tests.simulation.world import World
 
 from quarterdeck.store import events
 

@@ -193,11 +193,12 @@ def test_a_connection_that_is_closed_while_it_reconnects_tries_no_more_even_if_i
         async with own_bus.admin() as admin:
             await admin.apply(system, rooms("a"))
             replica = await own_bus.enter_as_replica(system, ME, peers=("worker",))
-            connect, tried = replica.nats._connect_to_server, 0
+            connect, tried, begun = replica.nats._connect_to_server, 0, asyncio.Event()
 
             async def deaf(server):
                 nonlocal tried
                 tried += 1
+                begun.set()
                 try:
                     await asyncio.sleep(0.05)
                     await connect(server)
@@ -206,9 +207,7 @@ def test_a_connection_that_is_closed_while_it_reconnects_tries_no_more_even_if_i
 
             replica.nats._connect_to_server = deaf
             own_bus.kill()
-            async with asyncio.timeout(5):
-                while not tried:
-                    await asyncio.sleep(0.01)
+            await asyncio.wait_for(begun.wait(), 5)
             await replica.close()
             before = tried
             await asyncio.sleep(0.5)

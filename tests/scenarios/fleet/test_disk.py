@@ -1,11 +1,14 @@
-"""A disk that fills up under a running fleet: reads, agents and the way down go on, writes are refused, and come back with the room."""
+"""A disk that fills up under a running fleet: reads, agents, stops and the way down go on, writes come back with the room."""
 
 import os
 import signal
+import sqlite3
 import subprocess
 import time
+from contextlib import suppress
 
 import pytest
+from tests.scenarios.fleet.stopping import alive, stop, stops_of
 
 from quarterdeck.errors import QuarterdeckError, StoreReadOnly
 
@@ -107,3 +110,35 @@ def test_qd_down_works_on_a_full_disk(small):
     fleet.up()
     assert fleet.ask("edge/front", "through") == "one"
     print(f"\nqd down on a full disk: {ran.seconds:.1f} s")
+
+
+def test_a_full_disk_cannot_stop_a_stop(small):
+    fleet = small
+    fleet.ready()
+    before = alive(fleet, "core/worker")
+    assert before
+    ballast = fill(fleet)
+    began = time.monotonic()
+    ran = stop(fleet, "agent", "core/worker")
+    took = time.monotonic() - began
+    assert alive(fleet, "core/worker") == ()
+    print(f"\nfull disk: {ran.json['ms']} ms, {took:.2f} s with the command: exit {ran.code}, kept by {ran.json['kept']}")
+    assert "node" in ran.json["kept"]
+    os.kill(fleet.node(), signal.SIGKILL)
+    fleet.until(lambda: _node_is_back(fleet), within=20, what=fleet.logs)
+    time.sleep(2.0)
+    assert alive(fleet, "core/worker") == ()
+    ballast.unlink()
+    fleet.until(lambda: _quietly(lambda: stops_of(fleet)), within=40, what=fleet.logs)
+    assert fleet.qd("start", "agent", "core/worker", "--reason", "there is room").code == 0
+    fleet.until(lambda: len(fleet.replicas(agent="core/worker")) == 2, within=40, what=fleet.logs)
+
+
+def _quietly(look):
+    with suppress(QuarterdeckError, sqlite3.Error):
+        return look()
+
+
+def _node_is_back(fleet):
+    with suppress(OSError, ValueError):
+        return fleet.alive(fleet.node())

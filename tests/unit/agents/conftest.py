@@ -1,10 +1,12 @@
-"""A real ledger over a real store, and replicas whose line to it a test may cut; no bus."""
+"""A real ledger over a real store, and replicas whose line to it a test may cut; no bus. And the code of an agent for those with one."""
 
 import asyncio
 import json
+import sys
 from contextlib import asynccontextmanager
 
 import pytest
+from tests.unit.agents.fake_node import AGENT
 
 from quarterdeck import Agent
 from quarterdeck.agents import line as line_module
@@ -172,3 +174,14 @@ def agent():
         return found
 
     return make
+
+
+@pytest.fixture
+def code(tmp_path):
+    """A folder with the agent that `fake_node.make_boot` starts; forgotten by Python afterwards."""
+    root = tmp_path / "code"
+    root.mkdir()
+    (root / "worker_under_test.py").write_text(AGENT)
+    yield root
+    sys.path[:] = [one for one in sys.path if one != str(root)]
+    sys.modules.pop("worker_under_test", None)

@@ -1,11 +1,10 @@
 """The door that says why a thing is as it is: its work, what it waits for, that it is stopped, and what to do next."""
 
 import asyncio
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
+from tests.unit.api.working import Replica, give
 
 SPEC = """\
 apiVersion: quarterdeck.dev/v1alpha1
@@ -23,14 +22,6 @@ spec:
 """
 
 
-@pytest.fixture(scope="module")
-def playing():
-    spec = importlib.util.spec_from_file_location("explain_playing", Path(__file__).with_name("test_tasks.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
 def control(make_control):
     with make_control(SPEC) as control:
@@ -39,12 +30,12 @@ def control(make_control):
 
 
 @pytest.fixture
-def work(control, playing):
+def work(control):
     """One task each that waits for a human, whose effect is unknown, that is dead; one runs, and one is in the queue."""
-    replica, ids = playing.Replica(control), {}
+    replica, ids = Replica(control), {}
 
     def begun(key, **more):
-        ids[key] = playing.give(control, 1, key=key, priority=9, **more)["id"]
+        ids[key] = give(control, 1, key=key, priority=9, **more)["id"]
         return replica.claim()
 
     asks = begun("asks")
@@ -56,7 +47,7 @@ def work(control, playing):
     replica.say("finish", **doubt, key="pay", outcome="unknown", value=None, error="cut off")
     replica.say("fail", **begun("dead", attempts=1), error="no", again=True)
     begun("running")
-    ids["queued"] = playing.give(control, 1, key="queued")["id"]
+    ids["queued"] = give(control, 1, key="queued")["id"]
     return ids
 
 
