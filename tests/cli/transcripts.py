@@ -79,7 +79,7 @@ BEHAVIOURS = {
         Step("printf '# later\\n' >> agents.py"),
         Step("qd apply plan.json"),
         Step("sed -i '$d' agents.py"),
-        Step("head -c 200 plan.json > cut.json && qd apply cut.json; rm cut.json plan.json"),
+        Step("head -c 60 plan.json > cut.json && qd apply cut.json; rm cut.json plan.json"),
     ),
     "04-drift": (Step("qd plan --detailed-exitcode"), Step(LESS), Step("qd plan --detailed-exitcode")),
     "05-check-and-set": (Step(MORE), Step("qd apply --index 0"), Step(LESS)),

@@ -158,7 +158,10 @@ def _copy_of_the_checkout(folder):
     for name in ("Makefile", "pyproject.toml", "requirements.lock", "requirements-uv.txt"):
         shutil.copy(ROOT / name, folder)
         os.utime(folder / name, (0, 0))
-    shutil.copytree(ROOT / "examples", folder / "examples")
+    for path in (*ROOT.glob("*.md"), ROOT / "mkdocs.yml"):
+        shutil.copy(path, folder)
+    for name in ("examples", "docs", "tools", "bench"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / ".venv").symlink_to(Path(sys.prefix))
 
 
