@@ -234,8 +234,8 @@ FIRST = [
     (r"^qd start (fleet)", r"qd stop \1 --reason test"),
     (r"^qd start (\w+ [\w/]+)", r"qd stop \1 --reason test"),
     (r"journal\.pub", r'cp "$QUARTERDECK_HOME/keys/journal.pub" .'),
-    (r"verify journal\.jsonl", r"qd journal export journal.jsonl"),
     (r"--head kept", r"qd journal head -o json > kept-elsewhere.json"),
+    (r"verify journal\.jsonl", r"qd journal export journal.jsonl"),  # after the head: records go on
     (r"completions/qd\.fish", r"mkdir -p ~/.config/fish/completions"),
     (r"--token-file", r"(umask 077; echo qd_secret > ~/.qd-prod)"),
     (r"context (?:use|remove) staging", r"qd context list -o name | grep -q staging || qd context add staging --home /srv/staging"),
