@@ -17,7 +17,7 @@ from quarterdeck import linux
 from quarterdeck.engines.local import birthmark
 from quarterdeck.engines.local.node.isolation import package_root
 from quarterdeck.engines.local.node.place import Place
-from quarterdeck.engines.local.node.rooms import Limits
+from quarterdeck.engines.local.node.rooms import Limits, name_of
 
 _LONGEST: Final = 1 << 16
 _WITHIN: Final = 5.0
@@ -47,7 +47,7 @@ class Key:
     @property
     def group(self) -> str:
         """Its cgroup, inside its cluster's."""
-        return f"{self.system}.{self.cluster}/fork-{self.code[:12]}"
+        return f"{name_of(self.system, self.cluster)}/fork-{self.code[:12]}"
 
 
 class ForkServer:

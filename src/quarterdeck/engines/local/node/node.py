@@ -148,14 +148,16 @@ class Node:
 
     def _rooms_used(self) -> set[str]:
         table = self.tables.now
-        asked = {f"{room.system}.{room.namespace.cluster}" for room in table.rooms} | {f"{row.system}.{row.cluster}" for row in table.rows}
-        return asked | {f"{p.identity.system}.{p.identity.cluster}" for p in self.fleet.processes}
+        asked = {rooms.name_of(room.system, room.namespace.cluster) for room in table.rooms} | {
+            rooms.name_of(row.system, row.cluster) for row in table.rows
+        }
+        return asked | {rooms.name_of(p.identity.system, p.identity.cluster) for p in self.fleet.processes}
 
     def _pids(self) -> dict[str, list[int]]:
         """Those of the replicas in each room of the table."""
-        found: dict[str, list[int]] = {f"{room.system}.{room.namespace.cluster}": [] for room in self.tables.now.rooms}
+        found: dict[str, list[int]] = {rooms.name_of(room.system, room.namespace.cluster): [] for room in self.tables.now.rooms}
         for process in self.fleet.processes:
-            room = f"{process.identity.system}.{process.identity.cluster}"
+            room = rooms.name_of(process.identity.system, process.identity.cluster)
             if process.pid is not None and room in found:
                 found[room].append(process.pid)
         return found

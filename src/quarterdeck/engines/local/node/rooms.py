@@ -223,6 +223,11 @@ def _remove(folder: Path) -> bool:
     return True
 
 
+def name_of(system: str, cluster: str) -> str:
+    """The group of a cluster, in which those of its processes are."""
+    return f"{system}.{cluster}"
+
+
 class Rooms:
     """The groups of all clusters in the table."""
 
@@ -238,8 +243,8 @@ class Rooms:
 
     def apply(self, table: Table) -> None:
         """Make or change them; a cluster without a room of its own gets one without limits."""
-        limits = {f"{row.system}.{row.cluster}": Limits() for row in table.rows}
-        limits |= {f"{room.system}.{room.namespace.cluster}": Limits.of(room.namespace.quota) for room in table.rooms}
+        limits = {name_of(row.system, row.cluster): Limits() for row in table.rows}
+        limits |= {name_of(room.system, room.namespace.cluster): Limits.of(room.namespace.quota) for room in table.rooms}
         self._made |= limits.keys()
         self._refused = {}
         for name, limit in limits.items():
