@@ -17,7 +17,7 @@ from quarterdeck.agents.tasks import TaskInfo, TaskRef, Wish
 from quarterdeck.bus.batches import Bulk
 from quarterdeck.bus.envelope import Ack, Limits, Trace, new_id
 from quarterdeck.bus.subjects import TOKEN
-from quarterdeck.bus.tally import Outgoing
+from quarterdeck.bus.tally import Outgoing, Worked
 from quarterdeck.clock import Clock
 from quarterdeck.errors import UserError
 from quarterdeck.model.blobs import Ref
@@ -71,6 +71,8 @@ class Place:
     """What notes who waits for whom; None where nobody looks."""
     measures: Measures | None = None
     """What measures its work; None where nobody asks."""
+    worked: Worked | None = None
+    """What counts what was worked off; None where nobody asks."""
 
     @property
     def name(self) -> str:

@@ -191,6 +191,7 @@ class Runtime:
             client.sent,
             self._waits,
             self._measures,
+            self._worked,
         )
 
     def _progressed(self) -> None:

@@ -233,6 +233,8 @@ class Taskwork:
         if running.why and isinstance(outcome, ops.Fail):  # how it failed says nothing: it was told to stop
             await self._interrupted(running)
         elif outcome is not None:
+            if self._place.worked is not None:
+                self._place.worked.note(well=isinstance(outcome, ops.Done))
             await self._tell(outcome, PATIENCE)
 
     async def _outcome(self, running: _Run) -> ops.Op | None:

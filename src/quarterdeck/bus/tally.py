@@ -51,7 +51,10 @@ class Outgoing:
 
 @dataclass(slots=True)
 class Worked:
-    """Messages of an agent's own verbs that were worked off: `handled` well, `failed` when the answer was an error. Not the platform's."""
+    """Messages of an agent's own verbs, and attempts at its tasks, that were worked off: `handled` well, `failed` with an error.
+
+    Not the platform's messages, and no attempt that was told to stop.
+    """
 
     handled: int = 0
     failed: int = 0

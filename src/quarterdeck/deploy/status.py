@@ -136,6 +136,7 @@ def replica(seen: Replica, now_revision: str) -> Json:
         "last_exit": None if last is None else {**asdict(last), "at": iso(last.at)},
         "handled": seen.handled,
         "failed": seen.failed,
+        **asdict(seen.usage),
         "flows": [asdict(flow) for flow in seen.flows],
         "circuits": dict(seen.circuits),
     }

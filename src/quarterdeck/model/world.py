@@ -71,6 +71,16 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What one process takes and does: bytes now; cores and messages per second over the last seconds. None: not measured yet."""
+
+    memory_bytes: int | None = None
+    cpu: float | None = None
+    handled_per_second: float | None = None
+    failed_per_second: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Verb:
     """What an agent answers to: the JSON Schema of its payload (None: it takes none) and the first line of its handler's docstring."""
 
@@ -83,8 +93,8 @@ class Verb:
 class Replica:
     """One running copy `cluster/agent-n`. `since` and `started` are epoch seconds; `revision` is its template's digest.
 
-    `handled` and `failed` are the messages it worked off since its start, well or not; `circuits` are its breakers that are not closed, by
-    `cluster/agent`; `utilization` is the part of its places that each verb took over the last ten seconds.
+    `handled` and `failed` are the messages and attempts at tasks it worked off since its start, well or not; `circuits` are its breakers
+    that are not closed, by `cluster/agent`; `utilization` is the part of its places that each verb took over the last ten seconds.
     """
 
     name: str
@@ -109,6 +119,7 @@ class Replica:
     flows: tuple[Flow, ...] = ()
     circuits: tuple[tuple[str, str], ...] = ()
     utilization: tuple[tuple[str, float], ...] = ()
+    usage: Usage = Usage()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from quarterdeck.agents.context import Place
 from quarterdeck.agents.line import Line
 from quarterdeck.agents.taskwork import Taskwork
 from quarterdeck.bus.chores import Chores
+from quarterdeck.bus.tally import Worked
 from quarterdeck.clock import VirtualClock
 from quarterdeck.errors import Transient
 from quarterdeck.model.home import Home
@@ -40,7 +41,7 @@ class Replica:
         self.cut = lambda _: None
         self.sent = []
         line = Line(self._ask, Chores(office.group), Blobs(lambda body, _: office.depot.serve(self.holder, body)))
-        self.place = Place("c", name, number, None, office.clock, lambda: None, line)
+        self.place = Place("c", name, number, None, office.clock, lambda: None, line, worked=Worked())
         self.work = Taskwork(agent, self.place, line, office.group)
 
     async def _ask(self, body, limit):

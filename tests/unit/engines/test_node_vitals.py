@@ -17,7 +17,7 @@ from quarterdeck.engines.local.node.process import Equipment, Identity, Listener
 from quarterdeck.engines.local.node.vitals import DESTINATIONS, SAMPLES, Beat, Ring, Vitals
 from quarterdeck.model.desired import Restart, Rollout, Template
 from quarterdeck.model.table import Row, Slot
-from quarterdeck.model.world import Flow, Sample
+from quarterdeck.model.world import Flow, Sample, Usage
 
 PLAIN = {"t": "beat", "progress": 3, "lag": 0.5, "inflight": 1}
 FULL = {**PLAIN, "handled": 9, "failed": 2, "sent": {"analysts": [7, 1]}, "circuits": {"analysts/analyst": "open"}}
@@ -140,6 +140,23 @@ def test_a_ring_keeps_ten_minutes_and_drops_the_oldest():
     assert [row[0] for row in rows] == [float(n) for n in range(50, SAMPLES + 50)]
     assert [row[-1] for row in rows[:2]] == [0.5, None]
     assert [row[0] for row in ring.rows(float(SAMPLES + 47))] == [SAMPLES + 48.0, SAMPLES + 49.0]
+
+
+def test_what_a_process_takes_now_is_of_its_own_lines_of_the_last_seconds():
+    ring = Ring()
+    assert ring.usage(1) == Usage()
+    ring.add(LINE)
+    assert ring.usage(1) == Usage(LINE.memory_bytes)  # one line has no rate
+    for n in range(1, 31):
+        cpu = min(n, 20) + 0.25 * max(n - 20, 0)
+        ring.add(replace(LINE, at=1.0 + n, cpu_seconds=cpu, handled=9 + 3 * n, failed=2, memory_bytes=n << 20))
+    assert ring.usage(1) == Usage(30 << 20, 0.25, 3.0, 0.0)
+    assert ring.usage(2) == Usage()  # nothing is known of one that was born since
+    ring.add(replace(LINE, at=40.0, incarnation=2))
+    assert ring.usage(2) == Usage(LINE.memory_bytes)
+    ring.add(replace(LINE, at=42.0, incarnation=2, cpu_seconds=2.5, handled=13, failed=3))
+    assert ring.usage(2) == Usage(LINE.memory_bytes, 0.5, 2.0, 0.5)
+    assert ring.usage(1) == Usage()
 
 
 def test_a_line_is_the_same_at_the_other_end_of_the_nodes_door():

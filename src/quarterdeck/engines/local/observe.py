@@ -17,7 +17,7 @@ from quarterdeck.engines.local import table as tables
 from quarterdeck.model.desired import rollout_digest
 from quarterdeck.model.measures import Delivered
 from quarterdeck.model.table import Row, Table
-from quarterdeck.model.world import BusSeen, Exit, Flow, Happening, Replica, Sample, StreamSeen, Used, Verb, WorkloadSeen
+from quarterdeck.model.world import BusSeen, Exit, Flow, Happening, Replica, Sample, StreamSeen, Usage, Used, Verb, WorkloadSeen
 
 Json = dict[str, Any]
 _COUNTS: Final = frozenset(f.name for f in fields(Sample) if f.type == "int")
@@ -77,6 +77,7 @@ def _replica(data: Json) -> Replica:
             "flows": tuple(Flow(**f) for f in data.get("flows", ())),
             "circuits": circuits,
             "utilization": tuple((verb, ratio) for verb, ratio in data.get("utilization", ())),
+            "usage": Usage(**data.get("usage", {})),
         }
     )
 

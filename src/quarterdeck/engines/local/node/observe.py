@@ -12,7 +12,7 @@ from quarterdeck.engines.local.node.fleet import Workload
 from quarterdeck.engines.local.node.memory import FRESH
 from quarterdeck.engines.local.node.process import Process
 from quarterdeck.model.desired import rollout_digest
-from quarterdeck.model.world import Replica
+from quarterdeck.model.world import Replica, Usage
 
 _FIELDS: Final = tuple(field.name for field in fields(Replica))
 
@@ -49,6 +49,7 @@ def _told(replica: Replica) -> dict[str, Any]:
         "reason": _text(replica.reason),
         "last_exit": None if exit_ is None else {**asdict(exit_), "detail": _text(exit_.detail)},
         "flows": [asdict(flow) for flow in replica.flows],
+        "usage": asdict(replica.usage),
     }
 
 
@@ -91,6 +92,7 @@ def _replica(workload: Workload, process: Process) -> Replica:
         flows=process.flows(),
         circuits=told.circuits,
         utilization=process.utilization(),
+        usage=ring.usage(identity.incarnation) if (ring := workload.rings.get(identity.n)) else Usage(),
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeGuard
 
 from quarterdeck.engines.local.node.ways import Told as Ways
 from quarterdeck.engines.local.node.ways import told as ways_told
-from quarterdeck.model.world import Flow, Sample
+from quarterdeck.model.world import Flow, Sample, Usage
 from quarterdeck.states import BREAKER
 
 DESTINATIONS: Final = 64
@@ -166,6 +166,29 @@ class Ring:
         start = self._oldest * len(COLUMNS)
         self._numbers[start : start + len(COLUMNS)] = line
         self._oldest = (self._oldest + 1) % SAMPLES
+
+    def usage(self, incarnation: int) -> Usage:
+        """What that incarnation takes and does by its newest line, and the one of its lines that is up to WINDOW seconds older."""
+        count = len(self._numbers) // len(COLUMNS)
+        new, old = self._line(count - 1) if count else None, None
+        if new is None or new["incarnation"] != incarnation:
+            return Usage()
+        for back in range(min(int(WINDOW), count - 1), 0, -1):
+            line = self._line(count - 1 - back)
+            if line["incarnation"] == incarnation and new["at"] - line["at"] <= WINDOW + 1:
+                old = line
+                break
+        memory = int(new["memory_bytes"])
+        if old is None or new["at"] <= old["at"]:
+            return Usage(memory)
+        seconds = new["at"] - old["at"]
+        cpu, handled, failed = (max(new[name] - old[name], 0.0) / seconds for name in ("cpu_seconds", "handled", "failed"))
+        return Usage(memory, round(cpu, 3), round(handled, 2), round(failed, 2))
+
+    def _line(self, n: int) -> dict[str, float]:
+        """Line `n`, the oldest is 0."""
+        start = (self._oldest + n) % (len(self._numbers) // len(COLUMNS)) * len(COLUMNS)
+        return dict(zip(COLUMNS, self._numbers[start : start + len(COLUMNS)], strict=True))
 
     def rows(self, since: float) -> Iterator[list[float | None]]:
         """The lines taken after `since` (epoch seconds), oldest first, in the order of COLUMNS."""
