@@ -23,6 +23,15 @@ SOON: Final = 3.0
 """Seconds a page with live numbers may grow old."""
 SHOWN: Final = 200
 """Rows of a table of replicas; more are reached by its filter."""
+ORDERS: Final = {
+    "cpu": "cores",
+    "memory_bytes": "memory",
+    "handled_per_second": "handled",
+    "failed_per_second": "failed",
+    "lag_ms": "lag",
+    "restarts": "restarts",
+}
+"""Fields that a table of replicas can be ordered by, the greatest first, and what they are of."""
 STALE: Final = 2.5
 """Seconds after which a heartbeat that is due each second was missed."""
 NOT_READY: Final = "not ready"
@@ -219,9 +228,12 @@ async def links(request: Request) -> HTMLResponse:
 
 
 def table_of(request: Request, replicas: list[Json]) -> Json:
-    """The rows of a table of replicas that the query asks for, and how many there are."""
-    text, state = request.query_params.get("q", "").strip().lower(), request.query_params.get("state", "")
+    """The rows of a table of replicas that the query asks for, in its order, and how many there are."""
+    asked = request.query_params
+    text, state, by = asked.get("q", "").strip().lower(), asked.get("state", ""), asked.get("by", "")
     wanted = [r for r in replicas if state in ("", r["state"]) or (state == NOT_READY and r["state"] != "ready")]
     meant = [r for r in wanted if text in f"{r['name']} {r['state']} {r['reason']}".lower()]
-    counts = Counter(r["state"] for r in replicas)
-    return {"replicas": meant[:SHOWN], "meant": len(meant), "counts": counts, "q": text, "chosen_state": state, "total": len(replicas)}
+    if by in ORDERS:
+        meant.sort(key=lambda r: r[by] or 0, reverse=True)
+    found = {"replicas": meant[:SHOWN], "meant": len(meant), "counts": Counter(r["state"] for r in replicas), "total": len(replicas)}
+    return {**found, "q": text, "chosen_state": state, "orders": ORDERS, "by": by}

@@ -7,10 +7,12 @@ from dataclasses import replace
 from html import unescape
 
 import pytest
+from starlette.requests import Request
 
 from quarterdeck.model.records import Actor, Condition, Entry
 from quarterdeck.model.world import Verb
 from quarterdeck.store import conditions, journal
+from quarterdeck.web.fleet import table_of
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -174,6 +176,17 @@ def test_replicas_are_listed_and_filtered_by_whether_they_are_ready(control):
     odd = control.get("/replicas?state=not ready").text
     assert "one/reader-1</a>" in odd
     assert "one/reader-0</a>" not in odd
+
+
+def test_replicas_are_ordered_by_what_they_take():
+    used = [{"name": f"a/x-{n}", "state": "ready", "reason": "", "cpu": cpu, "restarts": n} for n, cpu in enumerate((0.1, None, 0.7))]
+
+    def names(query):
+        return [r["name"] for r in table_of(Request({"type": "http", "query_string": query, "headers": []}), list(used))["replicas"]]
+
+    assert names(b"") == names(b"by=nonsense") == ["a/x-0", "a/x-1", "a/x-2"]
+    assert names(b"by=cpu") == ["a/x-2", "a/x-0", "a/x-1"]
+    assert names(b"by=restarts&q=x-1") == ["a/x-1"]
 
 
 def test_a_phase_opens_into_its_steps_with_outcome_and_time(control):
