@@ -4,7 +4,7 @@ BIN := .venv/bin
 SITE := src/quarterdeck/site/manifest.json
 TESTS := $(BIN)/python -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: up test land prove check lock bench docs screenshots down clean
+.PHONY: up test land prove fuzz check lock bench docs screenshots down clean
 
 up: .venv/ready $(SITE)   ## start everything, deploy examples/triage and prove it
 	@$(BIN)/python examples/triage/up.py
@@ -23,6 +23,9 @@ check: .venv/ready        ## style, types, layers
 
 prove: .venv/ready        ## kill every kind of process a thousand times while tasks run; takes about ten minutes
 	@QUARTERDECK_PROVE_KILLS=1000 $(BIN)/python -m pytest tests/scenarios/fleet/test_prove.py -s
+
+fuzz: .venv/ready         ## what is drawn from the OpenAPI document, 300 other requests for each operation and role
+	@QUARTERDECK_FUZZ=300 $(BIN)/python -m pytest -q -n 2 --timeout 900 tests/unit/api/test_schema.py
 
 bench: .venv/ready        ## measure against peers; prints one JSON line each
 	@$(BIN)/python bench/run.py

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from quarterdeck.api.deployment import plan_document
+from quarterdeck.api.numbers import Number
 from quarterdeck.api.roles import needs
 from quarterdeck.api.services import Caller, Given
 from quarterdeck.api.stops import admit_revert
@@ -71,7 +72,7 @@ async def release(body: ReleaseBody, given: Given, caller: Caller) -> dict[str, 
 
 @router.delete("/{number}", **needs("operator", scope="cluster"))
 async def revert(
-    number: int,
+    number: Number,
     given: Given,
     caller: Caller,
     reason: str = "",

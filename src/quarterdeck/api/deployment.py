@@ -11,6 +11,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from quarterdeck import stop_order
+from quarterdeck.api.numbers import COUNTABLE
 from quarterdeck.api.roles import needs
 from quarterdeck.api.services import Caller, Given, Services
 from quarterdeck.bus.accounts import STREAM_BYTES
@@ -43,7 +44,7 @@ class SpecBody(BaseModel):
 class ApplyBody(SpecBody):
     """`index`: refuse when the system was edited since. `digest` of a Plan: refuse when this is not the spec, code and secrets of it."""
 
-    index: int | None = None
+    index: int | None = Field(default=None, ge=0, le=COUNTABLE)
     digest: str | None = Field(default=None, max_length=128)
     reason: str = Field(default="", max_length=1000)
 
@@ -53,7 +54,7 @@ class RollbackBody(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     system: str | None = None
-    to: int | None = Field(default=None, ge=1)
+    to: int | None = Field(default=None, ge=1, le=COUNTABLE)
     reason: str = Field(default="", max_length=1000)
     dry_run: bool = False
 

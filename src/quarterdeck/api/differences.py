@@ -13,6 +13,7 @@ from fastapi import APIRouter
 from ruamel.yaml import YAML
 
 from quarterdeck.api.lines import unified
+from quarterdeck.api.numbers import Number
 from quarterdeck.api.roles import needs
 from quarterdeck.api.services import Given
 from quarterdeck.api.trees import TreeDifference, compare
@@ -30,7 +31,7 @@ Json = dict[str, Any]
 
 
 @router.get("/revisions/{number}/diff", **needs("viewer"))
-async def diff(number: int, given: Given, system: str | None = None) -> Json:
+async def diff(number: Number, given: Given, system: str | None = None) -> Json:
     """What one revision changed against the kept one before it: unified diffs of the canonical spec and of small text files."""
     name = given.fleet.one(system)
     with given.store.read() as conn:

@@ -15,6 +15,7 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy import Connection
 
 from quarterdeck.api import sse
+from quarterdeck.api.numbers import COUNTABLE
 from quarterdeck.api.roles import needs
 from quarterdeck.api.services import Given, Services
 from quarterdeck.api.tasks import EVENTS, System, named
@@ -27,12 +28,12 @@ APART = 0.1
 """Seconds between two looks: what happens meanwhile is read at once."""
 Look = Callable[[Connection, int], list[Event]]
 """(connection, the number of the last event sent) → those after it, at most EVENTS."""
-Last = Annotated[int | None, Header(ge=0)]
+Last = Annotated[int | None, Header(ge=0, le=COUNTABLE)]
 
 
 @router.get("/events", response_class=sse.EventStream, **needs("viewer", scope="cluster"))
 async def of_all(
-    given: Given, system: System = None, after: Annotated[int | None, Query(ge=0)] = None, last_event_id: Last = None
+    given: Given, system: System = None, after: Annotated[int | None, Query(ge=0, le=COUNTABLE)] = None, last_event_id: Last = None
 ) -> StreamingResponse:
     """Server-sent `event`s of all tasks: those after `Last-Event-ID` or `after`, without either those to come."""
     scope = overview.Scope(given.grant.system_asked(system), given.grant.cluster)
@@ -48,7 +49,7 @@ async def of_one(  # noqa: PLR0917 one parameter a filter
     task: str,
     given: Given,
     system: System = None,
-    after: Annotated[int, Query(ge=0)] = 0,
+    after: Annotated[int, Query(ge=0, le=COUNTABLE)] = 0,
     within: Annotated[float | None, Query(gt=0, le=86_400)] = None,
     last_event_id: Last = None,
 ) -> StreamingResponse:

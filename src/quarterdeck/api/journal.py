@@ -13,6 +13,7 @@ from fastapi.responses import StreamingResponse
 
 from quarterdeck.api import sse
 from quarterdeck.api.nouns import listed
+from quarterdeck.api.numbers import COUNTABLE
 from quarterdeck.api.roles import needs
 from quarterdeck.api.services import Given, Services
 from quarterdeck.deploy import nouns
@@ -46,13 +47,13 @@ async def read(  # noqa: PLR0917 one parameter a filter
     request: Request,
     given: Given,
     system: str | None = None,
-    after: Annotated[int, Query(ge=0)] = 0,
-    before: Annotated[int | None, Query(ge=1)] = None,
+    after: Annotated[int, Query(ge=0, le=COUNTABLE)] = 0,
+    before: Annotated[int | None, Query(ge=1, le=COUNTABLE)] = None,
     limit: Annotated[int, Query(ge=1, le=PAGE)] = 200,
     target: str | None = None,
     verb: str | None = None,
     newest: bool = False,  # noqa: FBT001, FBT002 a query flag
-    last_event_id: Annotated[int | None, Header()] = None,
+    last_event_id: Annotated[int | None, Header(ge=0, le=COUNTABLE)] = None,
 ) -> dict[str, Any] | StreamingResponse:
     """Records in order; with `Accept: text/event-stream` those to come as well, from `Last-Event-ID` on."""
     filters = Filters(given.grant.system_asked(system), target, verb, given.grant.cluster)

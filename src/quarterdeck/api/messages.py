@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 
 from quarterdeck.api.nouns import listed
+from quarterdeck.api.numbers import COUNTABLE
 from quarterdeck.api.orders import ReasonBody
 from quarterdeck.api.roles import needs
 from quarterdeck.api.services import Caller, Given, visible
@@ -32,7 +33,7 @@ async def list_(  # noqa: PLR0917 one parameter a filter
     state: Annotated[list[Literal["behind", "waiting", "sent", "done", "dead", "open"]] | None, Query()] = None,
     target: Annotated[str | None, Query(max_length=200)] = None,
     key: Annotated[str, Query(max_length=tasks.KEY_LIMIT)] = "",
-    before: Annotated[int | None, Query(ge=1)] = None,
+    before: Annotated[int | None, Query(ge=1, le=COUNTABLE)] = None,
     limit: Annotated[int, Query(ge=1, le=PAGE)] = 100,
 ) -> Json:
     """Messages, the newest first. `state` may come several times, `open` is any that has not ended; `next` is the next page's `before`."""

@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import APIRouter
 from sqlalchemy import Connection
 
+from quarterdeck.api.numbers import Number
 from quarterdeck.api.roles import needs
 from quarterdeck.api.services import Given
 from quarterdeck.clock import iso
@@ -166,7 +167,7 @@ async def revisions(given: Given, system: str | None = None) -> Json:
 
 
 @router.get("/revisions/{number}", **needs("viewer"))
-async def revision(number: int, given: Given, system: str | None = None) -> Json:
+async def revision(number: Number, given: Given, system: str | None = None) -> Json:
     """One revision: its spec as it was handed in, and what it changed against the kept one before it."""
     name = given.fleet.one(system)
     found = given.fleet.compared(name, number)

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Query, Request
 from sqlalchemy import Connection
 
 from quarterdeck.api.nouns import listed
-from quarterdeck.api.orders import AnswerBody, BatchBody, Direct, ReasonBody, ResolveBody, TaskBody, as_text, read, takes
+from quarterdeck.api.numbers import COUNTABLE
+from quarterdeck.api.orders import AnswerBody, BatchBody, Direct, ForkBody, ReasonBody, ResolveBody, TaskBody, as_text, read, takes
 from quarterdeck.api.roles import needs
 from quarterdeck.api.services import Caller, Given, Services, actor_of, services_of, visible
 from quarterdeck.clock import iso
@@ -56,7 +57,7 @@ async def list_(  # noqa: PLR0917 one parameter a filter
     key: Annotated[str, Query(max_length=tasks.KEY_LIMIT)] = "",
     root: Annotated[str | None, Query(max_length=26)] = None,
     tops: bool = False,  # noqa: FBT001, FBT002 a query flag
-    before: Annotated[int | None, Query(ge=1)] = None,
+    before: Annotated[int | None, Query(ge=1, le=COUNTABLE)] = None,
     limit: Annotated[int, Query(ge=1, le=PAGE)] = 100,
 ) -> Json:
     """Tasks, the newest first. `state` may come several times, `open` is any that has not ended; `next` is the next page's `before`."""

@@ -13,6 +13,7 @@ from typing import Final
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from quarterdeck.api.numbers import Number
 from quarterdeck.api.roles import needs
 from quarterdeck.deploy.readiness import RULES
 from quarterdeck.web.diffs import files_of, spec_of
@@ -150,7 +151,7 @@ def _epoch(at: str) -> float:
 
 
 @router.get("/deployments/{number}", **needs("viewer"))
-async def revision(request: Request, number: int) -> HTMLResponse:
+async def revision(request: Request, number: Number) -> HTMLResponse:
     """One revision: what it changed, line by line too, its spec, and what going back to it would do now."""
     view = await View.of(request)
     found = await view.api.get(f"/v1/revisions/{number}")

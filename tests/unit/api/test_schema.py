@@ -13,6 +13,8 @@ from quarterdeck.model.grant import EVERYTHING, Grant
 from quarterdeck.model.records import Actor
 from quarterdeck.store import tokens
 
+FUZZ = int(os.environ.get("QUARTERDECK_FUZZ", "0"))
+"""Requests for each operation, other ones each time (`make fuzz`); 0: the same few."""
 CHECKS = [not_a_server_error, response_schema_conformance, content_type_conformance, status_code_conformance]
 
 
@@ -69,9 +71,34 @@ def test_nothing_that_is_sent_makes_it_fail(door, monkeypatch, operation, who):
         monkeypatch.setattr(door, "client", ("127.0.0.1", 1))
         monkeypatch.setattr(door, "headers", ((b"authorization", f"Bearer {secret}".encode()),))
 
-    @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True)
+    @settings(max_examples=FUZZ or 10, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=not FUZZ)
     @given(case=operation.as_strategy())
     def send(case):
         case.call_and_validate(checks=CHECKS)
 
     send()
+
+
+NUMBERED = (
+    ("GET", "journal?after={}"),
+    ("GET", "journal?before={}"),
+    ("GET", "tasks?before={}"),
+    ("GET", "messages?before={}"),
+    ("GET", "tasks/events?after={}"),
+    ("GET", "revisions/{}"),
+    ("GET", "revisions/{}/diff"),
+    ("DELETE", "changes/{}"),
+)
+
+
+@pytest.mark.parametrize(("method", "path"), NUMBERED)
+def test_a_number_that_no_database_can_count_to_is_refused(door, method, path):
+    ask = {"GET": door.control.get, "DELETE": door.control.delete}[method]
+    for number in (2**63, 10**40):
+        assert ask("/v1/" + path.format(number)).status == 422
+    if "{}/" not in path and "events" not in path:
+        assert ask("/v1/" + path.format(2**63 - 1)).status in (200, 404)
+
+
+def test_a_rollback_to_such_a_number_is_refused(door):
+    assert door.control.post("/v1/rollback", {"to": 2**63}).status == 422
