@@ -6,19 +6,15 @@ A test compares the checked-in files with what `pages()` gives.
 from __future__ import annotations
 
 import inspect
-import types
-import typing
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import typer.models
-
 from quarterdeck import errors
 from quarterdeck.app import application
 from quarterdeck.cli.codes import GROUPS, KINDS
-from quarterdeck.cli.dispatch import load, own_parameters
-from quarterdeck.cli.verbs import SHARED, VERBS, Verb
+from quarterdeck.cli.described import Described, described
+from quarterdeck.cli.verbs import SHARED, VERBS
 from quarterdeck.deploy.evidence import DEEP, PROOFS, Proof
 from quarterdeck.deploy.readiness import RULES, STALE_FACTOR, Rule
 from quarterdeck.model.steps import PHASES
@@ -164,45 +160,14 @@ def cli() -> str:
     parts = []
     for group in groups:
         parts.append(f"## {group}")
-        parts += [section for verb in VERBS if verb.group == group for section in _verb(verb, verb.name)]
+        parts += [_verb(one) for verb in VERBS if verb.group == group for one in described(verb)]
     return page("The command", "## Options of every verb", shared, *parts)
 
 
-def _verb(verb: Verb, name: str) -> Iterator[str]:
-    text = (inspect.getdoc(load(verb)) or verb.summary).replace("\b\n", "")
-    words = "\n\n".join(_paragraph(part) for part in text.split("\n\n"))
-    rows = [_option(parameter) for parameter in own_parameters(load(verb))] if verb.alone else []
-    options = [table(("Argument", "Default", "Meaning"), rows)] if rows else []
-    yield "\n\n".join([f"### `qd {name}`", words, *options])
-    for part in verb.parts:
-        yield from _verb(part, f"{name} {part.name}")
-
-
-def _paragraph(text: str) -> str:
-    return f"```console\n{text}\n```" if text.lstrip().startswith("$ ") else text
-
-
-def _option(parameter: inspect.Parameter) -> tuple[str, str, str]:
-    found = next(m for m in parameter.annotation.__metadata__ if isinstance(m, typer.models.ParameterInfo))
-    word = found.metavar or parameter.name.upper()
-    if isinstance(found, typer.models.ArgumentInfo):
-        name = f"`{word}`"
-    else:
-        declared = [str(d) for d in (found.default, *(found.param_decls or ())) if str(d).startswith("-")]
-        flags = ", ".join(declared) or f"--{parameter.name.replace('_', '-')}"
-        name = f"`{flags}`" if _is_flag(parameter.annotation) else f"`{flags} {word}`"
-    default = "required" if parameter.default is inspect.Parameter.empty else _shown(parameter.default)
-    return name, default, (found.help or "").strip()
-
-
-def _is_flag(annotation: Any) -> bool:
-    kind = typing.get_args(annotation)[0]
-    arms = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    return bool in arms
-
-
-def _shown(value: object) -> str:
-    return "" if value in (None, False, (), [], "") else f"`{getattr(value, 'value', value)}`"
+def _verb(verb: Described) -> str:
+    words = "\n\n".join(f"```console\n{part}\n```" if part.lstrip().startswith("$ ") else part for part in verb.paragraphs)
+    rows = [(f"`{o.written}`", f"`{o.default}`" if o.default not in ("", "required") else o.default, o.meaning) for o in verb.options]
+    return "\n\n".join([f"### `qd {verb.name}`", words, *([table(("Argument", "Default", "Meaning"), rows)] if rows else [])])
 
 
 def proofs() -> str:

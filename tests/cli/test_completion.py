@@ -47,6 +47,7 @@ def world(fake, documents):
     [
         (("explain", "analysts"), ["analysts", "analysts/analyst", "analysts/analyst-0", "analysts/analyst-1"]),
         (("logs", "analysts/analyst-"), ["analysts/analyst-0", "analysts/analyst-1"]),
+        (("attach", "analysts/analyst-"), ["analysts/analyst-0", "analysts/analyst-1"]),
         (("scale", "analysts/"), ["analysts/analyst", "analysts/analyst-0", "analysts/analyst-1"]),
         (("get", "repl"), ["replicas"]),
         (("get", "replica", "analysts/analyst-1"), ["analysts/analyst-1"]),

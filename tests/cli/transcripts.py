@@ -1,8 +1,8 @@
 """Transcripts of what a person sees, one for each behaviour of the command that people rely on, taken from a real fleet.
 
 `python tests/cli/transcripts.py` takes them anew into tests/cli/golden; `test_golden.py` compares. What differs from run to run or from
-machine to machine (times, numbers of processes, ports, digests, sizes) is replaced by `…`. Behaviours that are the dashboard's have none:
-`ELSEWHERE` names the tests of them.
+machine to machine (times, numbers of processes, ports, digests, sizes) is replaced by `…`. Behaviours of the dashboard, and those that
+redraw the terminal, have none: `ELSEWHERE` names the tests of them.
 """
 
 import os
@@ -115,6 +115,8 @@ BEHAVIOURS = {
         Step(GREET, also=((r"greeter-\d", "greeter-N"),)),
         Step("qd logs front -n 40 | grep greeting", also=((r"greeter-\d", "greeter-N"),)),
         Step("timeout 3 qd logs front -f --since 10m | grep greeting", also=((r"greeter-\d", "greeter-N"),)),
+        Step("""echo 'greet {"name": "Grace"}' | qd attach front/greeter 2>/dev/null"""),
+        Step("echo 'greet Grace' | qd attach -q front/greeter"),
         Step("qd open --print"),
     ),
     "12-doctor": (Step("qd doctor", also=NAMES_ONLY), Step("qd status", columns=140, also=LIMITS)),
@@ -159,6 +161,8 @@ BEHAVIOURS = {
 }
 ELSEWHERE = {
     19: (
+        "tests/cli/test_top.py::test_arrows_enter_and_escape",
+        "tests/cli/test_top.py::test_what_is_typed_filters_and_goes_elsewhere",
         "tests/web/test_actions.py::test_the_palette_leads_to_an_agent",
         "tests/web/test_actions.py::test_slash_filters_rows_and_escape_leaves_the_field",
         "tests/web/test_actions.py::test_g_and_a_letter_goes_to_a_page_j_and_k_walk_its_rows_and_enter_opens",
@@ -169,7 +173,7 @@ ELSEWHERE = {
         "tests/web/test_pages.py::test_no_page_has_a_barrier_that_axe_finds_in_light_or_in_dark",
     ),
 }
-"""Behaviours of the dashboard, by their number, and the tests in a real browser that cover each."""
+"""Behaviours of the dashboard and of `qd top`, by their number, and the tests in a real browser or terminal that cover each."""
 
 
 def take(folder: Path) -> dict[str, str]:

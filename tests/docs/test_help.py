@@ -93,7 +93,7 @@ ELSEWHERE = {
     "qd service uninstall": SYSTEMD,
     "qd service status": "it asks the systemd of the machine for a unit that is not installed here; tests/cli/test_machine.py has one",
 }
-ENDLESS = re.compile(r"\s(-f|--follow|--watch|-w)\b|^qd service run")
+ENDLESS = re.compile(r"\s(-f|--follow|--watch|-w)\b|^qd service run|^qd attach .* --no-input")
 FRESH = count(1)
 
 

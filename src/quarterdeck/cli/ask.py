@@ -14,6 +14,7 @@ from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Session
 from quarterdeck.cli.times import duration
 from quarterdeck.cli.usage import UsageError
+from quarterdeck.client.wire import Document
 from quarterdeck.errors import QuarterdeckError
 
 
@@ -29,26 +30,44 @@ def ask(
     $ qd ask collectors/intake submit '{"text": "hello"}'
     $ cat task.json | qd ask collectors/intake submit -
     """
+    session, inside = agent_in(session, target)
+    within = duration(timeout)
+    document = send(session, inside, verb, payload_of(sys.stdin.read() if payload == "-" else payload), within)
+    show(session, document, lambda screen: dump(document["reply"], screen.out), name=str(document.get("from", "")))
+    if not session.machine:
+        session.say(answered(document))
+        session.next(f"qd logs {document['from'] or inside}")
+
+
+def agent_in(session: Session, target: str) -> tuple[Session, str]:
+    """The session for the system of a target that has to be an agent or a replica, and the target inside it. Raises UsageError."""
     session, inside = session.aimed_at(target)
     if inside.count("/") != 1:
         raise UsageError(
             f"{inside!r} is no agent", hint="write cluster/agent, or cluster/agent-n for one replica; qd get agents lists them"
         )
-    within = duration(timeout)
-    body = {"system": session.system, "target": inside, "verb": verb, "payload": _json(payload), "timeout": within}
+    return session, inside
+
+
+def send(session: Session, inside: str, verb: str, payload: object, within: float) -> Document:
+    """One request and its answer, `within` seconds. Raises whatever it is refused with, never without a hint."""
+    body = {"system": session.system, "target": inside, "verb": verb, "payload": payload, "timeout": within}
     try:
-        document = session.client.post("/v1/ask", body, timeout=within + 5)
+        document: Document = session.client.post("/v1/ask", body, timeout=within + 5)
     except QuarterdeckError as error:
         error.hint = error.hint or f"qd explain {inside} · qd logs {inside}"
         raise
-    show(session, document, lambda screen: dump(document["reply"], screen.out), name=str(document.get("from", "")))
-    if not session.machine:
-        session.say(f"{clean(document['from']) or 'somebody unnamed'} answered in {document['ms']:.1f} ms")
-        session.next(f"qd logs {document['from'] or inside}")
+    return document
 
 
-def _json(text: str) -> object:
+def answered(document: Document) -> str:
+    """Who answered, and how fast."""
+    return f"{clean(document['from']) or 'somebody unnamed'} answered in {document['ms']:.1f} ms"
+
+
+def payload_of(text: str, hint: str = "quote text twice: '\"hello\"'") -> object:
+    """The payload that JSON says. Raises UsageError with the hint."""
     try:
-        return json.loads(sys.stdin.read() if text == "-" else text)
-    except ValueError as error:
-        raise UsageError(f"the payload is not JSON: {error}", hint="quote text twice: '\"hello\"'") from error
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"the payload is not JSON: {error}", hint=hint) from error

@@ -22,13 +22,10 @@ NOUNS: Final[Mapping[str, str]] = {
 }
 """Each noun, with what does the nearest thing today."""
 VERBS: Final[Mapping[str, str]] = {
-    "attach": "qd logs -f REPLICA follows what a replica writes",
     "certify": "qd validate --deep proves everything that can be proven",
     "drill": "qd validate --deep proves everything again, now",
-    "exec": "qd logs -f REPLICA follows what a replica writes; qd ask REPLICA VERB asks it",
+    "exec": "qd attach REPLICA shows what a replica writes and asks it what you type",
     "incident": "qd status shows the latest; qd journal --target TARGET everything that happened to one agent",
-    "man": "qd VERB --help shows the page of a verb",
-    "top": "qd get replicas --watch shows the replicas again whenever they change",
     "trace": "qd task get TASK --tree shows one task through all agents",
     "weight": "qd quarantine REPLICA --reason TEXT takes a replica out of traffic; qd scale sets how many there are",
 }

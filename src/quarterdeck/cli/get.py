@@ -14,7 +14,7 @@ from quarterdeck.cli.render import amount, ended, label, listing, rows, since
 from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Output, Session
 from quarterdeck.cli.status import WatchOption, repeat, steady
-from quarterdeck.cli.task_list import check_states, fetch, resolved
+from quarterdeck.cli.task_list import PAGED, check_states, fetch, resolved
 from quarterdeck.cli.usage import UsageError
 from quarterdeck.client.wire import Document
 from quarterdeck.clock import SystemClock
@@ -87,7 +87,13 @@ NARROW: Final[dict[str, Columns]] = {
 }
 WIDE: Final[dict[str, Columns]] = {
     "clusters": [("NAMESPACE", "namespace"), ("QUOTA", "quota"), ("AUTOSCALING", "autoscaling"), ("ENDPOINTS", "endpoints")],
-    "replicas": [("INCARNATION", "incarnation"), ("REVISION", "revision"), ("LAST EXIT", "ended")],
+    "replicas": [
+        ("CPU", "cpu"),
+        ("MEMORY", "memory_bytes"),
+        ("INCARNATION", "incarnation"),
+        ("REVISION", "revision"),
+        ("LAST EXIT", "ended"),
+    ],
     "changes": [("ACTOR", "actor"), ("AT", "at"), ("UNTIL", "until")],
     "conditions": [("EVIDENCE", "evidence"), ("SINCE", "since"), ("AGE SECONDS", "age_seconds")],
     "revisions": [("DIGEST", "digest")],
@@ -115,8 +121,6 @@ NEXT: Final = {
     "tokens": "qd token revoke ID",
 }
 """What one would do with the first of the list, where nothing special is possible."""
-PAGED: Final = ("tasks", "messages")
-"""Nouns of which there may be very many: with all filters, a page at a time."""
 EMPTY: Final = {
     "changes": "no changes; qd scale makes one",
     "tasks": "no such task; qd task submit gives one",
@@ -174,7 +178,7 @@ def get(
     $ qd get tasks --state open --target collectors/intake
     $ qd get messages --state dead --key order-
     """
-    kind = _plural(noun)
+    kind = plural(noun)
     _fits(kind, state, target, key)
     listed = partial(fetch, session, kind, state=state, target=target, key=key, limit=limit, tops=tops)
 
@@ -232,7 +236,7 @@ def _one(session: Session, kind: str, name: str) -> Document:
 
 def draw(session: Session, kind: str, document: Document) -> None:
     """Print a List in the columns of its kind."""
-    document, columns = _readable(session, kind, document)
+    document, columns = readable(session, kind, document)
     listing(session, document, columns, "" if document["items"] else _empty(session, kind))
 
 
@@ -240,11 +244,11 @@ def rows_of(session: Session, kind: str, document: Document) -> object:
     """What of a List is on the screen, without ages, which rise all the time; all of it for a program."""
     if session.machine:
         return steady(document)
-    told, columns = _readable(session, kind, document)
+    told, columns = readable(session, kind, document)
     return rows(told, [pair for pair in columns if pair[1] not in _AGES])
 
 
-def _readable(session: Session, kind: str, document: Document) -> tuple[Document, Columns]:
+def readable(session: Session, kind: str, document: Document) -> tuple[Document, Columns]:
     """A List as people read it, and its columns."""
     columns = NARROW[kind] + (WIDE.get(kind, []) if session.output is Output.wide else [])
     if kind == "revisions" and session.output is Output.table:
@@ -277,7 +281,8 @@ def _empty(session: Session, kind: str) -> str:
     return EMPTY.get(kind, f"no {kind} yet; qd up deploys a system")
 
 
-def _plural(noun: str) -> str:
+def plural(noun: str) -> str:
+    """The noun that is meant. Raises UsageError."""
     for kind in NARROW:
         if noun in (kind, kind.removesuffix("s")):
             return kind

@@ -12,7 +12,7 @@ import typer
 from quarterdeck.cli.completing import target_names
 from quarterdeck.cli.follow import follow
 from quarterdeck.cli.render import clock_time, moment
-from quarterdeck.cli.screen import clean
+from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Output, Session
 from quarterdeck.cli.times import duration
 from quarterdeck.client.wire import Document, Event, Query
@@ -55,7 +55,8 @@ def logs(
     }
     silent, colours = True, Colours()
     for event in _events(session, query, endless=follow_):
-        session.screen.line(_line(session, event.data, colours, timestamps=timestamps))
+        json_wanted = session.output is Output.json
+        session.screen.line(json.dumps(event.data) if json_wanted else drawn(session.screen, event.data, colours, timestamps=timestamps))
         silent = False
     if not silent and not follow_:
         session.next(f"qd logs -f {inside or ''}".rstrip())
@@ -112,9 +113,8 @@ class Colours:
         return self._given.setdefault(replica, COLOURS[len(self._given) % len(COLOURS)])
 
 
-def _line(session: Session, line: Document, colours: Colours, *, timestamps: bool) -> str:
-    if session.output is Output.json:
-        return json.dumps(line)
+def drawn(screen: Screen, line: Document, colours: Colours, *, timestamps: bool = False) -> str:
+    """A line for people, with the name of its replica in front."""
     replica = clean(line.get("replica") or "")
     time = f"{clock_time(line.get('at'))} " if timestamps else ""
-    return f"{time}{session.screen.paint(replica, *colours.of(replica))} | {clean(line.get('text') or '')}"
+    return f"{time}{screen.paint(replica, *colours.of(replica))} | {clean(line.get('text') or '')}"

@@ -8,8 +8,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, TextIO
 
-_SGR: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36"}
+_SGR: Final = {
+    "bold": "1",
+    "dim": "2",
+    "red": "31",
+    "green": "32",
+    "yellow": "33",
+    "blue": "34",
+    "magenta": "35",
+    "cyan": "36",
+    "reverse": "7",
+}
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?")
+SGR: Final = re.compile(r"(\x1b\[[0-9;]*m)")
+"""What changes the colour, as `paint` writes it."""
 _NARROWEST: Final = 20
 _ROOM: Final = 24
 """Columns that text beside a label needs to be read."""
@@ -78,3 +90,12 @@ def clean(text: object) -> str:
     """One line of somebody else's text: escape sequences gone, whatever else a terminal would obey replaced."""
     stripped = _ESCAPES.sub("", str(text)).replace("\t", "    ")
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in stripped)
+
+
+def cut(text: str, width: int) -> str:
+    """No more columns of a line than `width`, colours not counted and kept."""
+    parts: list[str] = []
+    for part in SGR.split(text):
+        parts.append(part if SGR.fullmatch(part) else part[: max(width, 0)])
+        width -= 0 if SGR.fullmatch(part) else len(part)
+    return "".join(parts)

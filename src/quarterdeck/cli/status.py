@@ -92,7 +92,7 @@ def steady(value: Any) -> Any:
 
 def drawn(document: Document, screen: Screen) -> list[str]:
     """The whole screen."""
-    word, style = _state(document)
+    word, style = state_of(document)
     title = f"{screen.paint(clean(document['system']), 'bold')} is {screen.paint(word, style)}"
     more = f"revision {document['revision']} · {clean(document.get('engine', ''))} engine · {clean(document['sentence'])}"
     lines = screen.wrapped(f" {title} · ", more)
@@ -113,7 +113,7 @@ def drawn(document: Document, screen: Screen) -> list[str]:
     return [*lines, *(line for name, text in rows if text for line in screen.wrapped(f" {name:<16} ", clean(text)))]
 
 
-def _state(document: Document) -> tuple[str, str]:
+def state_of(document: Document) -> tuple[str, str]:
     """In a word, and how it is painted."""
     if document["ready"]:
         return "ready", "green"

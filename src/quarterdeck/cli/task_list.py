@@ -12,7 +12,8 @@ from quarterdeck.errors import NotFound
 from quarterdeck.states import EFFECT, MESSAGE, TASK
 
 _PAGE: Final = 500
-_PAGED: Final = ("tasks", "messages")
+PAGED: Final = ("tasks", "messages")
+"""Nouns of which there may be very many: with all filters, a page at a time."""
 _MACHINES: Final = {"tasks": TASK, "messages": MESSAGE, "effects": EFFECT}
 
 
@@ -40,7 +41,7 @@ def fetch(
 
 def check_states(noun: str, state: str) -> None:
     """Raise UsageError for a state that a noun is never in, with those that it may be in."""
-    several = noun in _PAGED
+    several = noun in PAGED
     allowed = (*_MACHINES[noun].moves, *(("open",) if several else ()))
     for one in state.split(",") if several else [state]:
         if one.strip() not in allowed:

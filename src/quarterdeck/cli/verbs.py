@@ -94,14 +94,15 @@ VERBS: Final = (
     Verb("status", "status:status", "One screen: phases, replicas, readiness, limits", FIRST),
     Verb("get", "get:get", "List systems, clusters, agents, replicas, links, tasks, questions, effects, changes, …", FIRST),
     Verb("explain", "explain:explain", "Why a thing is as it is; or what spec.clusters or E1201 means", FIRST),
+    Verb("top", "top:top", "What the fleet does now: processor, memory, messages; the busiest first", FIRST),
     Verb("logs", "logs:logs", "Output of replicas; -f follows", FIRST),
     Verb("journal", "journal:journal", "What happened, in order; -f follows", FIRST, _JOURNAL),
     Verb("scale", "change:scale", "Set the number of replicas of an agent", FIRST, effect="changes"),
-    Verb("rollback", "history:rollback", "Return to an earlier revision, code included", FIRST, effect="changes"),
     Verb("open", "link:open_link", "Open the dashboard in a browser, logged in", FIRST),
     Verb("down", "down:down", "Stop everything and prove that nothing is left", FIRST, effect="asks"),
     Verb("history", "history:history", "The revisions of a system", "Deploy"),
     Verb("wait", "wait:wait", "Wait until the system or a replica is in a state", "Deploy"),
+    Verb("rollback", "history:rollback", "Return to an earlier revision, code included", "Deploy", effect="changes"),
     Verb("validate", "validate:validate", "Prove again that the whole system works", "Deploy"),
     Verb("restart", "change:restart", "Replace the replicas of an agent one by one", "Change", effect="changes"),
     Verb("quarantine", "change:quarantine", "Keep a replica for inspection, without traffic", "Change", effect="changes"),
@@ -112,6 +113,7 @@ VERBS: Final = (
     Verb("revert", "change:revert", "Take a change back", "Change", effect="changes"),
     Verb("ask", "ask:ask", "Send one request to an agent and print the answer", "Work", effect="changes"),
     Verb("task", "task:task", "Give work, see what became of it, answer what it asks", "Work", _TASK, alone=False),
+    Verb("attach", "attach:attach", "See what an agent prints, and ask it what you type", "Work", effect="changes"),
     Verb("message", "message:list_", "Durable messages, and those that nobody could handle", "Work", _MESSAGE, alone=False),
     Verb("budget", "budget:resume", "Let work go on that was held back; qd get budgets shows them", "Work", _BUDGET, alone=False),
     Verb("token", "token:list_", "Tokens for people and programs: create, list, revoke", "Work", _TOKEN, alone=False),
@@ -124,6 +126,7 @@ VERBS: Final = (
     Verb("support-bundle", "bundle:support_bundle", "One file for whoever helps you, without secrets", "Machine"),
     Verb("completion", "reference:completion", "Print the completion script of a shell", "Reference"),
     Verb("version", "version:version", "Version of this command and of the control plane", "Reference"),
+    Verb("man", "man:man", "The manual page, of the command or of a verb", "Reference"),
 )  # fmt: skip
 
 EXAMPLES: Final = (
@@ -161,14 +164,15 @@ def overview() -> str:
         "Deploy and operate a fleet of AI agents.",
         "",
         "Examples:",
-        *_columns(list(EXAMPLES), "  $ "),
+        *columns(list(EXAMPLES), "  $ "),
     ]
     for title, rows in (*sections, ("Options of every verb", list(SHARED))):
-        lines += ["", f"{title}:", *_columns(rows, "  ")]
+        lines += ["", f"{title}:", *columns(rows, "  ")]
     return "\n".join([*lines, "", "Next: qd VERB --help · qd explain spec · exit codes: 0 ok, 1 error, 2 usage or changes pending,",
                       "3 not found, 4 denied, 5 timeout, not ready or unknown, 130 interrupted"])  # fmt: skip
 
 
-def _columns(rows: list[tuple[str, str]], margin: str) -> list[str]:
+def columns(rows: list[tuple[str, str]], margin: str) -> list[str]:
+    """Lines of two columns, the second one aligned."""
     width = max(len(left) for left, right in rows if right)
     return [f"{margin}{left:<{width}}  {right}".rstrip() for left, right in rows]

@@ -28,6 +28,7 @@ scale analysts/analyst 5 --reason load --until 18:00
 scale --reason load analysts/analyst 0
 ask collectors/intake submit {"a":1} --timeout 3s
 ask collectors/intake submit -
+attach collectors/intake --timeout 3s --no-input
 journal
 journal -f --target a/b -n 5
 journal head
