@@ -131,6 +131,11 @@ def _links(found: Comparison, conditions: Conditions) -> Iterator[Check]:
     for link in found.desired.links:
         cause = _failed_step(conditions, "EnsureLink", link.name)
         yield Check("service_mesh_configuration", "EnsureLink", link.name, _state(link not in found.closed, cause), cause)
+    permitted = {link.name for link in found.desired.links}
+    for link in found.world.links:
+        if link.name not in permitted:  # a path that is still open although nothing permits it
+            cause = _failed_step(conditions, "RemoveLink", link.name)
+            yield Check("service_mesh_configuration", "RemoveLink", link.name, _state(False, cause), cause)
     yield from _proofs(MESH, found.desired, conditions)
 
 

@@ -33,6 +33,7 @@ def test_the_messages_count_what_is_there(scene):
 
 def test_where_no_path_is_forbidden_none_is_counted(scene):
     scene.desired = replace(scene.desired, namespaces=scene.desired.namespaces[:1], links=())
+    scene.world = replace(scene.world, links=())
     assert phases(scene.desired, scene.world, scene.conditions)[3].message == "0 links open"
 
 
@@ -79,6 +80,14 @@ def test_a_step_that_failed_fails_its_phase(scene, step, target, phase):
     scene.condition(f"Step:{step}", target, status="false", message="no room left")
     found = failed(scene)
     assert (found.phase, found.step, found.target, found.cause) == (PHASES[phase], step, target, "no room left")
+
+
+def test_a_path_that_nothing_permits_any_more_keeps_its_phase_from_being_done(scene):
+    scene.desired = replace(scene.desired, links=())
+    assert statuses(scene)[:4] == ["done", "done", "done", "running"]
+    scene.condition("Step:RemoveLink", "a->b", status="false", message="the bus refuses it")
+    found = failed(scene)
+    assert (found.phase, found.step, found.target, found.cause) == (PHASES[3], "RemoveLink", "a->b", "the bus refuses it")
 
 
 def test_a_step_that_failed_earlier_but_holds_now_is_no_failure(scene):
