@@ -9,6 +9,20 @@ PAGES = "tests/unit/api/test_pages.py::"
 
 BUGS = (
     Bug(
+        "a secret that an agent prints stands in its log",
+        "engines/local/node/logs.py",
+        "        line = self._mask.data(line)\n",
+        "",
+        "tests/unit/test_masks.py::test_a_value_in_a_long_line_is_found_however_it_arrives",
+    ),
+    Bug(
+        "a secret in an exception is kept as the task's error",
+        "agents/taskwork.py",
+        'self._place.mask.text(f"{type(error).__name__}: {error}")',
+        'f"{type(error).__name__}: {error}"',
+        "tests/unit/agents/test_taskwork_told.py::test_no_secret_is_in_an_error_or_in_progress",
+    ),
+    Bug(
         "what the end cuts off is logged as a fault of the application",
         "api/protocol.py",
         "            if not self.transport.is_closing():\n",

@@ -20,6 +20,7 @@ from quarterdeck.bus.subjects import TOKEN
 from quarterdeck.bus.tally import Outgoing, Worked
 from quarterdeck.clock import Clock
 from quarterdeck.errors import UserError
+from quarterdeck.masks import OPEN, Mask
 from quarterdeck.model.blobs import Ref
 from quarterdeck.model.loops import Path
 from quarterdeck.model.work import ATTEMPTS, MOST_BODY, Semantics
@@ -73,6 +74,8 @@ class Place:
     """What measures its work; None where nobody asks."""
     worked: Worked | None = None
     """What counts what was worked off; None where nobody asks."""
+    mask: Mask = OPEN
+    """What takes secrets out of errors and progress, which others read."""
 
     @property
     def name(self) -> str:
@@ -366,7 +369,7 @@ class Context:
         self._place.progressed()
         self._changed()
         if self._part is not None:
-            self._part.progress = (min(1.0, max(0.0, float(fraction))), text[:200])
+            self._part.progress = (min(1.0, max(0.0, float(fraction))), self._place.mask.text(text)[:200])
         self.log.info(text or "progress", progress=f"{fraction:.0%}")
 
     def _target(self, to: str, verb: str) -> tuple[str, str]:

@@ -196,7 +196,7 @@ class Desk:
         retry = error.retry if isinstance(error, QuarterdeckError) else isinstance(error, _WORTH_RETRYING)
         message = str(error) or kind
         final = isinstance(error, Terminal) and not isinstance(error, Deadlock)  # later, the others of a deadlock have gone on
-        return refusal(kind, f"{kind}: {message}", self._place.name, retry=retry, final=final)
+        return refusal(kind, self._place.mask.text(f"{kind}: {message}"), self._place.name, retry=retry, final=final)
 
     def _never(self, kind: str, message: str) -> Answer:
         return refusal(kind, message, self._place.name, final=True)

@@ -24,6 +24,7 @@ from quarterdeck.agents.tasks import Denied, EffectUnknown, TaskInfo, Wish
 from quarterdeck.agents.waits import Waits
 from quarterdeck.clock import Clock
 from quarterdeck.errors import QuarterdeckError, Terminal, Transient, UserError
+from quarterdeck.masks import OPEN, Mask
 from quarterdeck.model import ops
 from quarterdeck.model.work import SEMANTICS, Semantics, TaskFailed
 
@@ -68,8 +69,10 @@ class Part:
         limited: Collection[str] = (),
     ) -> None:
         self.info = info
+        mask: Mask = OPEN,
         self.confirmed = clock.monotonic() if asked is None else asked
         self.moved = asyncio.Event()
+        self._mask = mask
         self.grace = GRACE
         self.output = Output(info.id, info.fence, line)
         self.purse = Purse(info.id, info.fence, line, limited)
@@ -190,7 +193,7 @@ class Part:
     async def _failed(self, call: _Call, error: Exception) -> None:
         """Of an unsafe call only Terminal and UserError say for sure that nothing happened; a value that cannot be read does not."""
         sure = call.semantics != "unsafe" or (isinstance(error, Terminal | UserError) and not isinstance(error, PayloadError))
-        told = f"{type(error).__name__}: {error}"
+        told = self._mask.text(f"{type(error).__name__}: {error}")
         await self._finish(call.key, "failed" if sure else "unknown", told, None)
         if not sure:
             raise EffectUnknown(f"effect {call.key!r}: {told}") from error

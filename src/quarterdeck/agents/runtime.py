@@ -192,6 +192,7 @@ class Runtime:
             self._waits,
             self._measures,
             self._worked,
+            self._boot.mask,
         )
 
     def _progressed(self) -> None:

@@ -170,7 +170,8 @@ class Taskwork:
         info = TaskInfo(*(given[name] for name in names))
         steps = {name: (code, value) for name, (code, value) in given["steps"].items()}
         limited = given.get("limited", ())
-        part = Part(info, self._line, self._place.clock, steps, asked=asked, waits=self._place.waits, limited=limited)
+        place = self._place
+        part = Part(info, self._line, place.clock, steps, asked=asked, waits=place.waits, limited=limited, mask=place.mask)
         running = _Run(part, given)
         running.task = self._tasks.create_task(self._attempt(running))
         running.task.add_done_callback(lambda _: self._over(running))
@@ -264,7 +265,8 @@ class Taskwork:
         except Exception as error:  # the boundary to user code: whatever it raises becomes the attempt's end
             context.log.exception("task failed", task=info.id, attempt=info.attempt)
             again = not isinstance(error, Terminal | UserError) or isinstance(error, _UnknownVerb)
-            return ops.Fail(info.id, info.fence, f"{type(error).__name__}: {error}"[: ops.MOST_ERROR], again)
+            told = self._place.mask.text(f"{type(error).__name__}: {error}")
+            return ops.Fail(info.id, info.fence, told[: ops.MOST_ERROR], again)
 
     def _check(self, path: loops.Path, info: TaskInfo, verb: str) -> None:
         """Refuse a task that was delegated round and round."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
+from quarterdeck.masks import written
 from quarterdeck.model.home import Home
 
 GONE: Final = "[redacted]"
@@ -30,7 +28,6 @@ SHAPES: Final = (
     re.compile(r"\b(?:sk|pk|rk)[-_][\w-]{16,}|\bgh[pousr]_\w{20,}|\bxox[abprs]-[\w-]{10,}|\bAKIA[A-Z0-9]{16}\b"),  # well-known services
 )
 _SHORTEST: Final = 3
-_LINE: Final = 8
 _VARIABLE: Final = 6
 """Characters from which on the value of a variable counts: `USE_TOKEN=true` must not take every `true` away."""
 
@@ -44,7 +41,7 @@ class Redactor:
     _known: re.Pattern[str] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        forms = {form for value in self.values for form in written(value)}
+        forms = {form for value in self.values for form in written(value) if len(form) >= _SHORTEST}
         alternatives = "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
         self._known = re.compile(alternatives) if alternatives else None
 
@@ -76,21 +73,6 @@ class Redactor:
         made, count = pattern.subn(replacement, text)
         self.count += count
         return made
-
-
-def written(value: str) -> set[str]:
-    """The ways in which a value may stand in a log or document: as it is, its longer lines, quoted for JSON, Python or a URL, in base64."""
-    lines = {line.strip() for line in value.splitlines() if len(line.strip()) >= _LINE}
-    forms = {
-        value,
-        value.strip(),
-        *lines,
-        json.dumps(value)[1:-1],
-        repr(value)[1:-1],
-        quote(value, safe=""),
-        base64.b64encode(value.encode()).decode(),
-    }
-    return {form for form in forms if len(form) >= _SHORTEST}
 
 
 def known(home: Home | None, environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from quarterdeck.masks import Mask
 from quarterdeck.model.desired import Link
 from quarterdeck.model.table import Credential, link_from_json
 
@@ -13,6 +14,7 @@ class Boot:
     """`code` is an absolute folder put first on sys.path; `environment` holds env and resolved secrets, set after the fork.
 
     `peers` are the agents of the replica's own cluster; `links` the paths that leave it. `work` is a private writable folder, the cwd.
+    `secrets` are the names in `environment` whose values are nobody's business.
     """
 
     system: str
@@ -30,11 +32,17 @@ class Boot:
     environment: tuple[tuple[str, str], ...]
     revision: str
     heartbeat: float = 1.0
+    secrets: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """`cluster/agent-n`."""
         return f"{self.cluster}/{self.agent}-{self.n}"
+
+    @property
+    def mask(self) -> Mask:
+        """What takes its secrets out of text."""
+        return Mask((name, value) for name, value in self.environment if name in self.secrets)
 
     def to_json(self) -> dict[str, object]:
         """A JSON object; `from_json` gives the same value back."""
@@ -51,5 +59,6 @@ class Boot:
                 "links": tuple(link_from_json(link) for link in data["links"]),
                 "peers": tuple(data["peers"]),
                 "environment": tuple((k, v) for k, v in data["environment"]),
+                "secrets": tuple(data.get("secrets", ())),
             }
         )

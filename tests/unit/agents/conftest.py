@@ -19,6 +19,7 @@ from quarterdeck.bus.chores import Chores
 from quarterdeck.bus.tally import Worked
 from quarterdeck.clock import VirtualClock
 from quarterdeck.errors import Transient
+from quarterdeck.masks import Mask
 from quarterdeck.model.home import Home
 from quarterdeck.model.records import Actor
 from quarterdeck.model.work import ENDED, Holder, Order, Target
@@ -31,6 +32,9 @@ from quarterdeck.work.ledger import Ledger
 
 HUMAN = Actor("uid:0", "socket")
 
+SLIPPED = "hunter2-hunter2"
+"""The value of a secret of every replica here."""
+
 
 class Replica:
     """One process: `cut(body)` is asked before each request whether it, or its answer, gets lost."""
@@ -41,7 +45,7 @@ class Replica:
         self.cut = lambda _: None
         self.sent = []
         line = Line(self._ask, Chores(office.group), Blobs(lambda body, _: office.depot.serve(self.holder, body)))
-        self.place = Place("c", name, number, None, office.clock, lambda: None, line, worked=Worked())
+        self.place = Place("c", name, number, None, office.clock, lambda: None, line, worked=Worked(), mask=Mask([("KEY", SLIPPED)]))
         self.work = Taskwork(agent, self.place, line, office.group)
 
     async def _ask(self, body, limit):

@@ -52,29 +52,6 @@ def test_a_lost_request_or_answer_changes_nothing(office, word, what):
     office(body)
 
 
-def test_attempts_at_tasks_are_counted_well_or_not_and_not_those_that_were_told_to_stop(office):
-    async def handler(payload: str, ctx: Context):
-        if payload == "slow":
-            await asyncio.sleep(60)
-        if payload == "bad":
-            raise Terminal("no")
-
-    async def body(made):
-        agent = Agent()
-        agent.task()(handler)
-        replica = made.replica(agent)
-        replica.open()
-        for payload in ("good", "bad", "good"):
-            await made.over(await made.submit(payload))
-        slow = await made.submit("slow")
-        await made.over(slow, "running")
-        await made.work.cancel(slow, HUMAN, "")
-        await made.over(slow, "cancelled")
-        assert (replica.place.worked.handled, replica.place.worked.failed) == (2, 1)
-
-    office(body)
-
-
 def test_a_task_that_is_cancelled_stops_where_it_is(office, agent):
     ended = []
 

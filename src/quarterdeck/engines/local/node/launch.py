@@ -30,9 +30,10 @@ class Launcher:
         """Ask for the process; what becomes of it is told to `listener`. Raises OSError when it cannot even be asked for."""
         boot = self._boot(row, identity)
         mine, theirs = socket.socketpair()
-        pipes = [self.place.logs.reader(identity.slot, stream) for stream in ("out", "err")]
+        mask = boot.mask
+        pipes = [self.place.logs.reader(identity.slot, stream, mask) for stream in ("out", "err")]
         config, dump = _memory_file(json.dumps(boot.to_json()).encode()), os.memfd_create("stacks")
-        process = Process(identity, Equipment(pipes, dump, mine), self.place.clock, listener)
+        process = Process(identity, Equipment(pipes, dump, mine, mask), self.place.clock, listener)
         process.credential = boot.credential
         process.started = max(process.started, row.restart_before)
         try:
@@ -86,6 +87,7 @@ class Launcher:
             peers=row.peers,
             environment=(*template.env, *((name, Path(path).read_text()) for name, path in template.secrets)),
             revision=template.digest,
+            secrets=tuple(name for name, _ in template.secrets),
         )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from quarterdeck.clock import Clock, iso
+from quarterdeck.masks import OPEN, Mask
 
 _FILES: Final = 5
 _SIZE: Final = 2 << 20
@@ -73,12 +74,12 @@ class Logs:
         self._files: dict[str, LogFile] = {}
         self.bytes = sum(path.stat().st_size for path in folder.rglob("*.log*"))
 
-    def reader(self, name: str, stream: str) -> LogPipe:
-        """A fresh pipe whose lines go to `<name>.log`."""
+    def reader(self, name: str, stream: str, mask: Mask = OPEN) -> LogPipe:
+        """A fresh pipe whose lines go to `<name>.log`, without what `mask` takes out."""
         if name not in self._files:
             self._files[name] = LogFile(self._folder / f"{name}.log", self._clock)
         self._files[name].users += 1
-        return LogPipe(self, name, stream)
+        return LogPipe(self, name, stream, mask)
 
     def add(self, name: str, stream: str, lines: list[bytes]) -> None:
         """Write lines of a reader."""
@@ -95,8 +96,9 @@ class Logs:
 class LogPipe:
     """The read end of one stream. `write_end` goes to the child and is closed by `started`."""
 
-    def __init__(self, logs: Logs, name: str, stream: str) -> None:
+    def __init__(self, logs: Logs, name: str, stream: str, mask: Mask) -> None:
         self._logs = logs
+        self._mask = mask
         self._name = name
         self._stream = stream
         self._rest = b""
@@ -129,10 +131,12 @@ class LogPipe:
             return 0
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > _LONGEST_LINE:
-            lines.append(self._rest)
-            self._rest = b""
+            self._rest = self._mask.data(self._rest)
+            whole = len(self._rest) - max(self._mask.longest - 1, 0)  # what follows may complete a secret
+            lines.append(self._rest[:whole])
+            self._rest = self._rest[whole:]
         if lines:
-            self._logs.add(self._name, self._stream, [piece for line in lines for piece in _pieces(line)])
+            self._logs.add(self._name, self._stream, [piece for line in lines for piece in self._pieces(line)])
         return len(data)
 
     def finish(self) -> None:
@@ -141,13 +145,13 @@ class LogPipe:
             if not self._read_once():
                 break
         if self._rest:
-            self._logs.add(self._name, self._stream, _pieces(self._rest))
+            self._logs.add(self._name, self._stream, self._pieces(self._rest))
         if self._paused is not None:
             self._paused.cancel()
         self._loop.remove_reader(self._read_end)
         os.close(self._read_end)
         self._logs.release(self._name)
 
-
-def _pieces(line: bytes) -> list[bytes]:
-    return [line[at : at + _LONGEST_LINE] for at in range(0, len(line), _LONGEST_LINE)] or [b""]
+    def _pieces(self, line: bytes) -> list[bytes]:
+        line = self._mask.data(line)
+        return [line[at : at + _LONGEST_LINE] for at in range(0, len(line), _LONGEST_LINE)] or [b""]

@@ -17,6 +17,7 @@ from quarterdeck.engines.local.node.lines import Lines
 from quarterdeck.engines.local.node.logs import LogPipe
 from quarterdeck.engines.local.node.rooms import Cgroups
 from quarterdeck.engines.local.node.vitals import Beat, Vitals
+from quarterdeck.masks import OPEN, Mask
 from quarterdeck.model.desired import Template
 from quarterdeck.model.table import Credential
 from quarterdeck.model.world import Exit, Flow, Sample
@@ -78,11 +79,12 @@ class Listener(Protocol):
 
 @dataclass(slots=True)
 class Equipment:
-    """Descriptors kept for a process."""
+    """Descriptors kept for a process, and what takes its secrets out of all it says."""
 
     pipes: list[LogPipe]
     dump: int
     sock: socket.socket
+    mask: Mask = OPEN
 
 
 class Process:
@@ -151,6 +153,8 @@ class Process:
     # what it tells
 
     def _heard(self, message: dict[str, Any]) -> None:
+        if message.get("t") != "beat":  # which has only numbers and names
+            message = self._equipment.mask.within(message)
         match message.get("t"):
             case "ready" if self.ready_at is None:
                 self.ready_at = self.beat = self._clock.monotonic()
@@ -306,7 +310,7 @@ class Process:
     def ending(self, *, oom: bool) -> Exit:
         """How it ended."""
         detail = "\n".join(text for text in (self.fatal, self.kill_reason, self.stack) if text)
-        return understand(self.status, at=self._clock.now(), oom=oom, hang=self.hang, detail=detail)
+        return understand(self.status, at=self._clock.now(), oom=oom, hang=self.hang, detail=self._equipment.mask.text(detail))
 
     def close(self) -> None:
         """Take the rest of its output and give all descriptors back."""
