@@ -222,4 +222,3 @@ def test_without_a_control_plane_it_is_an_error_and_no_screen(home, terminal):
     code, written = terminal("top")
     assert code == terminal("status")[0] != 0
     assert "\x1b[?1049h" not in written
-
