@@ -9,6 +9,8 @@ TASKS = "tests/unit/store/test_tasks.py::"
 TASKS_TURNS = "tests/unit/store/test_tasks_turns.py::"
 TASKS_EFFECTS = "tests/unit/store/test_tasks_effects.py::"
 TASKS_KEPT = "tests/unit/store/test_tasks_kept.py::"
+FORKS = "tests/unit/store/test_forks.py::"
+PART_FORKS = "tests/unit/agents/test_part_forks.py::"
 
 BUGS = (
     Bug(
@@ -150,6 +152,41 @@ BUGS = (
         "            if found != expected:\n",
         "            if found.count != expected.count:\n",
         TASKS_KEPT + "test_a_row_made_to_fit_its_checksum_does_not_fit_its_seal",
+    ),
+    Bug(
+        "a fork carries out an earlier effect again",
+        "store/forks.py",
+        'place if row["outcome"] == "done" else NEVER, row, ',
+        "NEVER, row, ",
+        FORKS + "test_an_effect_that_was_kept_is_never_called_again_and_a_later_one_is_with_an_identity_of_its_own",
+    ),
+    Bug(
+        "what was before a step is told by the clock",
+        "store/forks.py",
+        "        place = places.at(at) if seq is None else seq\n",
+        "        place = places.at(at)\n",
+        FORKS + "test_a_clock_that_was_put_back_has_nothing_done_again",
+    ),
+    Bug(
+        "a fork passes an effect that nobody knows of",
+        "store/forks.py",
+        '    if outcome == "unknown":\n',
+        '    if outcome == "lost":\n',
+        FORKS + "test_an_effect_nobody_knows_of_keeps_from_beginning_after_it_and_not_before_it",
+    ),
+    Bug(
+        "a fork of something else under the same key is the same fork",
+        "model/work.py",
+        '["fork", self.fork.task, self.fork.step]',
+        '["fork", self.fork.task]',
+        FORKS + "test_the_same_key_is_the_same_fork_and_something_else_is_a_conflict",
+    ),
+    Bug(
+        "a fork delegates again what was done before its step",
+        "agents/part.py",
+        "found = self._kept(name) or await",
+        "found = await",
+        PART_FORKS + "test_everything_before_the_step_was_done_once_and_everything_after_it_twice",
     ),
 )
 

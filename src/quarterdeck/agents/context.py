@@ -325,7 +325,7 @@ class Context:
         return nullcontext() if self._place.sent is None else self._place.sent.to(cluster)
 
     def _own_key(self, what: str) -> str:
-        return os.urandom(16).hex() if self._part is None else f"{self._part.info.id}/{self._part.next(what)}"
+        return os.urandom(16).hex() if self._part is None else self._part.own_key(what)
 
     def spend(self, **amounts: float) -> Spent:
         """Reserve what something will cost: `async with ctx.spend(tokens=2000) as spent: …; spent.used(tokens=1500)`. Free outside a task.

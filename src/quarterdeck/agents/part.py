@@ -18,7 +18,7 @@ from quarterdeck.agents.activity import Activity
 from quarterdeck.agents.calls import GRACE, called, cancellations, code, fits, given, stopped
 from quarterdeck.agents.line import PATIENCE, Line
 from quarterdeck.agents.output import Output
-from quarterdeck.agents.payload import PayloadError, body, decode, encode
+from quarterdeck.agents.payload import PayloadError, body, decode, encode, loads
 from quarterdeck.agents.spend import Purse
 from quarterdeck.agents.tasks import Denied, EffectUnknown, TaskInfo, Wish
 from quarterdeck.agents.waits import Waits
@@ -36,6 +36,8 @@ LOOK_EVERY: Final = 30.0
 """Seconds after which what is waited for is looked at though no word came."""
 MOST_NAMES: Final = 1000
 """Children and questions in one look."""
+KEPT: Final = "^"
+"""Begins the code of a step of a fork that was none of its origin: what came of a part, or the key of what was given to others."""
 Kind = Literal["child", "question"]
 Outcome = Literal["done", "failed", "unknown"]
 
@@ -67,12 +69,12 @@ class Part:
         asked: float | None = None,
         waits: Waits | None = None,
         limited: Collection[str] = (),
+        mask: Mask = OPEN,
     ) -> None:
         self.info = info
-        mask: Mask = OPEN,
+        self._mask = mask
         self.confirmed = clock.monotonic() if asked is None else asked
         self.moved = asyncio.Event()
-        self._mask = mask
         self.grace = GRACE
         self.output = Output(info.id, info.fence, line)
         self.purse = Purse(info.id, info.fence, line, limited)
@@ -221,16 +223,27 @@ class Part:
     async def delegate(self, to: str, verb: str, payload: object, into: Any, wish: Wish) -> Any:
         """See `Context.delegate`."""
         name = self.next(wish.name or f"{to}:{verb}")  # at once: its number follows from the order of the calls
+        found = self._kept(name) or await self._delegated(name, to, verb, payload, wish)
+        if found["state"] != "done":
+            told = f"task {found['task']} of {to} is {found['state']}: {found['error']}"
+            raise TaskFailed(told, task=found["task"], state=found["state"])
+        return decode(await self._line.value(found["result"] or "null"), into)
+
+    def _kept(self, name: str) -> dict[str, Any] | None:
+        """What came of a part when the task was run of which this one is a fork: see `store.forks`."""
+        told, value = self._steps.get(name, ("", ""))
+        if not told.startswith(KEPT):
+            return None
+        task, _, state = told.removeprefix(KEPT).partition(" ")
+        return {"task": task, "state": state, "result": value, "error": "" if state == "done" else loads(value.encode())}
+
+    async def _delegated(self, name: str, to: str, verb: str, payload: object, wish: Wish) -> dict[str, Any]:
         text = await self._line.body(payload, "the payload")
         details = (wish.priority, wish.lane, wish.deadline, wish.attempts, dict(wish.budget), wish.path)
         child = (await self._line.call(ops.Delegate(self.info.id, self.info.fence, name, to, verb, text, *details), PATIENCE))["task"]
         with self._waits.on(Activity(self.info.id, "task"), "delegate" if wish.lane is None else "lane", to) as wait:
             wait.begin(child)
-            found = await self._await("child", child)
-        if found["state"] != "done":
-            told = f"task {child} of {to} is {found['state']}: {found['error']}"
-            raise TaskFailed(told, task=child, state=found["state"])
-        return decode(await self._line.value(found["result"] or "null"), into)
+            return {"task": child, **await self._await("child", child)}
 
     async def ask_human(self, question: str, options: tuple[str, ...], until: float | None, default: str | None, arguments: object) -> str:
         """See `Context.ask_human`."""
@@ -255,6 +268,12 @@ class Part:
             raise UserError(f"{name[:80]!r} is no name", hint=f"1 to {ops.MOST_KEY - 10} characters")
         self._named[name] += 1
         return f"{name}#{self._named[name]}"
+
+    def own_key(self, what: str, kind: str = "") -> str:
+        """Of something that is given to others without a key: the same in each attempt, and in a fork for what its origin gave before."""
+        name = self.next(what)
+        told, value = self._steps.get(name, ("", ""))
+        return str(loads(value.encode())) if told.startswith(KEPT) else f"{kind}{self.info.id}/{name}"
 
     @contextmanager
     def _work(self) -> Iterator[None]:

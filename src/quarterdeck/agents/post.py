@@ -37,7 +37,7 @@ def letter(asked: ops.Publish, part: Part | None) -> ops.Publish:
     check_key(asked.lane or "")
     if part is None:
         return asked
-    key = asked.key or f"task/{part.info.id}/{part.next(f'publish:{asked.to}:{asked.verb}')}"
+    key = asked.key or part.own_key(f"publish:{asked.to}:{asked.verb}", "task/")
     return replace(asked, key=key, task=part.info.id, fence=part.info.fence)
 
 

@@ -32,7 +32,10 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class TaskInfo:
-    """What a handler may know of its task: `fence` rises with every claim, `attempt` counts from 1 up to `attempts`."""
+    """What a handler may know of its task: `fence` rises with every claim, `attempt` counts from 1 up to `attempts`.
+
+    A task that was forked from another one has that one's `key`: the work is the same.
+    """
 
     id: str
     key: str | None

@@ -109,6 +109,18 @@ class ReasonBody(_Body):
     reason: str = Field(default="", max_length=1000)
 
 
+class ForkBody(_Body):
+    """Where to begin: before the step `from`, without it at the very beginning. The same `key` again is the same fork.
+
+    `dry_run`: only tell what would be kept, and what would be done again.
+    """
+
+    step: str | None = Field(default=None, alias="from", min_length=1, max_length=500)
+    key: Word | None = Field(default=None, max_length=tasks.KEY_LIMIT)
+    reason: str = Field(default="", max_length=1000)
+    dry_run: bool = False
+
+
 class ResolveBody(_Body):
     """What became of an unknown effect: it is `done` with a value, `failed` (it did not happen), or to be called `again`."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy import Connection
 
 from quarterdeck.api.nouns import listed
@@ -16,8 +16,8 @@ from quarterdeck.clock import iso
 from quarterdeck.deploy import status
 from quarterdeck.errors import QuarterdeckError, UserError
 from quarterdeck.model.records import Change
-from quarterdeck.model.work import OPEN, Order, Task, is_task_id
-from quarterdeck.store import effects, overview, questions, stops, tasks
+from quarterdeck.model.work import OPEN, Fork, Order, Task, is_task_id
+from quarterdeck.store import effects, forks, overview, questions, stops, tasks
 from quarterdeck.work import desk, documents
 
 router = APIRouter(prefix="/v1")
@@ -154,6 +154,25 @@ async def cancel(task: str, body: ReasonBody, given: Given, caller: Caller, syst
 async def retry(task: str, body: ReasonBody, given: Given, caller: Caller, system: System = None) -> Json:
     """Send a dead letter or a failed task back into the queue."""
     return _short(await given.work.retry(named(given, task, system).id, caller, body.reason))
+
+
+@router.post("/tasks/{task}/fork", status_code=201, **needs("operator", scope="cluster"))
+async def fork(  # noqa: PLR0917 what a route is given
+    task: str, body: ForkBody, given: Given, caller: Caller, response: Response, system: System = None
+) -> Json:
+    """Run a task that has ended again, as a new one, from one of its steps: what it recorded before that is kept and not done again.
+
+    200 instead of 201 when the key was known, or with `dry_run`, which only gives the plan: then nothing new is done.
+    """
+    wanted = Fork(named(given, task, system).id, body.step, caller, body.reason)
+    if body.dry_run:
+        response.status_code = 200
+        with given.store.read() as conn:
+            plan = forks.plan(conn, wanted)
+            return {"apiVersion": status.API, **documents.fork_plan(plan, body.key or forks.next_key(conn, plan.origin))}
+    made = await given.work.fork(wanted, body.key)
+    response.status_code = 201 if made.created else 200
+    return _made(made)
 
 
 @router.post("/tasks/{task}/resolve", **needs("operator", scope="cluster"))

@@ -127,6 +127,14 @@ class Client:
         """Send a dead letter or a failed task back into the queue. Raises Conflict."""
         return TaskSeen.of(self._call(self._to("POST", task, "/retry", {"reason": reason})))
 
+    def fork(self, task: str, step: str | None = None, *, key: str | None = None, reason: str = "") -> TaskHandle:
+        """Run a task that has ended again, as a new one: what it recorded before `step` is kept; without one all of it is done again.
+
+        The same `key` again is the same fork. Raises Conflict for a task that has not ended, NotFound for what is no step of it.
+        """
+        made = self._call(self._to("POST", task, "/fork", values.fork(step, key, reason)))
+        return TaskHandle(self, made["id"], made["key"], made["created"])
+
     def questions(self) -> list[Document]:
         """What waits for an answer by a human, the most urgent first."""
         return list(self._call(Request("GET", "/v1/questions", {"system": self.system}))["items"])

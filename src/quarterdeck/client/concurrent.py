@@ -139,6 +139,14 @@ class AsyncClient:
         """Send a dead letter or a failed task back into the queue. Raises Conflict."""
         return TaskSeen.of(await self._call(await self._to("POST", task, "/retry", {"reason": reason})))
 
+    async def fork(self, task: str, step: str | None = None, *, key: str | None = None, reason: str = "") -> AsyncTaskHandle:
+        """Run a task that has ended again, as a new one: what it recorded before `step` is kept; without one all of it is done again.
+
+        The same `key` again is the same fork. Raises Conflict for a task that has not ended, NotFound for what is no step of it.
+        """
+        made = await self._call(await self._to("POST", task, "/fork", values.fork(step, key, reason)))
+        return AsyncTaskHandle(self, made["id"], made["key"], made["created"])
+
     async def questions(self) -> list[Document]:
         """What waits for an answer by a human, the most urgent first."""
         return list((await self._call(Request("GET", "/v1/questions", {"system": self.system})))["items"])

@@ -110,6 +110,11 @@ def order(system: str | None, target: str, payload: object, key: str | None, opt
     return {name: value for name, value in found.items() if value is not None}
 
 
+def fork(step: str | None, key: str | None, reason: str) -> Document:
+    """The body of a fork. Without a key one is made up, as for a submit."""
+    return {"from": step, "key": key if key is not None else f"auto-{secrets.token_hex(12)}", "reason": reason}
+
+
 def too_large(order: Document, system: str | None) -> Request | None:
     """The request that keeps the payload of an order, where that is too large for it; `referring` is the order then. Raises TooLarge."""
     text = json.dumps(order.get("payload")).encode()
@@ -158,7 +163,8 @@ def may_repeat(request: Request, error: Transient, place: Place) -> bool:
     """
     if isinstance(error, Unreached):
         return not isinstance(place, Home) or comes_back(place)
-    keyed = request.path == "/v1/tasks" and bool(request.body and request.body.get("key"))
+    orders = request.path == "/v1/tasks" or request.path.endswith("/fork")
+    keyed = orders and bool(request.body and request.body.get("key"))
     return keyed or request.method == "GET" or request.path == BLOBS
 
 

@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 from quarterdeck.errors import Conflict, Terminal, Transient, UserError
 from quarterdeck.model.blobs import told
+from quarterdeck.model.records import Actor
 
 Semantics = Literal["idempotent", "dedupes", "unsafe"]
 """What a second call with the same arguments does.
@@ -165,6 +166,16 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
+class Fork:
+    """Somebody wants a task that has ended run again, as another one: what it recorded before `step` is kept. None: nothing of it."""
+
+    task: str
+    step: str | None
+    actor: Actor
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """What somebody wants done.
 
@@ -187,11 +198,14 @@ class Order:
     trace: str = ""
     path: str = ""
     """What led to it since something changed, see `model.loops`."""
+    fork: Fork | None = None
 
     @property
     def digest(self) -> str:
         """Equal for orders that ask for the same."""
         asked = [self.target.system, self.target.name, self.verb, self.lane, *told(self.payload)]
+        if self.fork is not None:
+            asked += ["fork", self.fork.task, self.fork.step]
         text = json.dumps(asked, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(f"quarterdeck.order.v1\n{text}".encode("utf-8", "surrogatepass")).hexdigest()
 

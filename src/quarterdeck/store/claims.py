@@ -96,4 +96,6 @@ def _taken(turn: Turn, row: Row, holder: Holder) -> Row:
     new = moved(turn, row, "running", reason="", owner=holder.name, fence=cast("int", row["fence"]) + 1, attempts=attempt, started=turn.now)
     turn.fairness.take((holder.target, -cast("int", row["rank"])), cast("float", row["turn"]))
     turn.note(new, "claim", holder.name, attempt=attempt)
+    if row["started"] is not None:
+        turn.tally[holder.system, holder.cluster, "redelivery"] += 1
     return new

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select
 from quarterdeck.errors import Conflict, NotFound, Transient
 from quarterdeck.model.records import Actor, Entry
 from quarterdeck.model.work import Effect, EffectOutcome, Hold, Semantics
-from quarterdeck.store import ends, rows, tables, tasks
+from quarterdeck.store import ends, forks, rows, tables, tasks
 from quarterdeck.store.overview import EVERYBODY, Scope, meant
 from quarterdeck.store.rows import Row
 from quarterdeck.store.turn import Turn, target_of
@@ -44,7 +44,7 @@ def begin(turn: Turn, hold: Hold, key: str, semantics: Semantics, arguments: str
     task, fence, actor = hold.task, hold.fence, hold.holder.name
     row = tasks.held(turn, hold)
     known = turn.find(tables.effects, row["root"], key)
-    if known is not None and known["arguments"] != arguments:
+    if known is not None and known["arguments"] not in (arguments, forks.WHATEVER):
         raise Conflict(f"effect {key!r} was begun by task {known['task']} with other arguments", hint="another effect needs another key")
     if known is not None and known["outcome"] == "started" and _busy(turn, known, task):
         raise Transient(f"effect {key!r} is being called by task {known['task']}", hint="the next attempt finds what came of it")

@@ -14,7 +14,7 @@ from sqlalchemy import Select, Table, bindparam, select
 from quarterdeck import states
 from quarterdeck.errors import Conflict, UserError
 from quarterdeck.model.work import ENTROPY, MOST_DEPTH, Order, Submitted, Task, task_id
-from quarterdeck.store import budgets, lanes, rows, tables
+from quarterdeck.store import budgets, forks, lanes, rows, tables
 from quarterdeck.store.rows import Row
 from quarterdeck.store.tasks import require
 from quarterdeck.store.turn import Turn, task_of
@@ -28,8 +28,8 @@ _NOBODY: Final = {"owner": None, "started": None, "ended": None, "cancel": None}
 def submit(turn: Turn, order: Order, actor: str, pay: Callable[[], None] = lambda: None) -> Submitted:
     """Keep an order as a task, queued; the same key again gives the task there is.
 
-    Raises Conflict when that one asks for something else, BudgetExceeded when its parent has no level of delegation left, and whatever
-    `pay` raises, which is called for a new one, before it is kept.
+    Raises Conflict when that one asks for something else, BudgetExceeded when its parent has no level of delegation left, what `forks.plan`
+    raises for a fork, and whatever `pay` raises, which is called for a new one, before it is kept.
     """
     return _submit(turn, order, actor, _known(turn, [order]), os.urandom(ENTROPY), pay)
 
@@ -86,6 +86,7 @@ def _submit(  # noqa: PLR0917 what all orders of a write share comes before what
             raise Conflict(message, hint="another payload needs another key; qd task get shows what the first one asked for")
         return Submitted(task_of(row) if "id" in row else _forgotten(order, row), created=False)
     parent = _parent(turn, order)
+    kept = None if order.fork is None else forks.plan(turn.connection, order.fork)
     order = replace(order, budget=budgets.granted(turn, order.budget, parent), tenant=order.tenant or actor)
     pay()
     row = _insert(turn, order, digest, parent, entropy)
@@ -94,6 +95,8 @@ def _submit(  # noqa: PLR0917 what all orders of a write share comes before what
     if order.key is not None:
         there[name] = row
     turn.note(row, "submit", actor, target=order.target.name, key=order.key, parent=order.parent, lane=order.lane, behind=row["behind"])
+    if order.fork is not None and kept is not None:
+        forks.begin(turn, row, order.fork, kept)
     turn.queued.append((order.target, order.after))
     turn.made.append(order.target)
     return Submitted(task_of(row), created=True)
@@ -130,7 +133,7 @@ def _insert(turn: Turn, order: Order, digest: str, parent: Row | None, entropy: 
         reason="",
         attempts=0,
         most=order.attempts,
-        fence=0,
+        fence=0 if order.fork is None else forks.FENCE,
         after=order.after,
         deadline=order.deadline,
         parent=order.parent,

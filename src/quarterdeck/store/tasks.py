@@ -19,12 +19,14 @@ from quarterdeck.store import ends, journal, lanes, rows, tables
 from quarterdeck.store.rows import Row
 from quarterdeck.store.turn import Turn, target_of, task_of
 
-Body = Literal["input", "result", "error"]
+Body = Literal["input", "result", "error", "fork"]
+"""`fork`: whose work a task goes on with, as JSON."""
 CHILD: Final = "^"
 """Begins the keys of children, which only the ledger gives."""
 KEY_LIMIT: Final = 300
 LEDGER: Final = ends.LEDGER
-_LAST_CHARACTER: Final = "\U0010ffff"
+LAST_CHARACTER: Final = "\U0010ffff"
+"""Ends a range of keys that begin alike."""
 IN_WORK: Final = ("running", "waiting")
 """States in which somebody works on a task."""
 
@@ -300,7 +302,7 @@ def list_(
     query = query if root is None else query.where(t.c.root == root)
     query = query.where(t.c.parent.is_(None)) if tops else query
     query = query if before is None else query.where(t.c.number < before)
-    query = query.where(t.c.key >= key, t.c.key < key + _LAST_CHARACTER) if key else query
+    query = query.where(t.c.key >= key, t.c.key < key + LAST_CHARACTER) if key else query
     if target is not None:
         own, _, agent = target.partition("/")
         query = query.where(t.c.cluster == own, t.c.agent == agent)
@@ -324,7 +326,7 @@ def _children(connection: Connection, task: str) -> list[Row]:
 
 
 def body(connection: Connection, task: str, kind: Body) -> str | None:
-    """A task's payload, result or error as JSON text (errors are plain text)."""
+    """A task's payload, result, error or origin as JSON text (errors are plain text)."""
     row = rows.one(connection, tables.task_bodies, task=task, kind=kind)
     return None if row is None else str(row["body"])
 

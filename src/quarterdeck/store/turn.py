@@ -62,7 +62,7 @@ class Turn:
     reserved: set[str] = field(default_factory=set)
     paid: list[tuple[Target, float]] = field(default_factory=list)
     tally: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    """How often what was noted, by system, cluster and kind; `claim` of a task that was claimed before is `redelivery` too."""
+    """How often what was noted, by system, cluster and kind; a claim of a task that was claimed before is a `redelivery` too."""
     touched: frozenset[str] = frozenset()
     """Tasks to which something happened, once it is closed."""
     now: float = field(init=False)
@@ -154,8 +154,6 @@ class Turn:
         text = json.dumps(told) if told else "{}"
         where = str(row["system"]), str(row["cluster"])
         self.tally[(*where, kind)] += 1
-        if kind == "claim" and cast("int", row["fence"]) > 1:
-            self.tally[(*where, "redelivery")] += 1
         self._events.append({"task": row["id"], "kind": kind, "at": self.now, "actor": actor, "fence": row["fence"], "detail": text})
 
     def noted(self, task: str, fence: int, actor: str, kinds: Iterable[str]) -> bool:

@@ -18,8 +18,8 @@ from quarterdeck.model.blobs import Ref, Use, nowhere
 from quarterdeck.model.desired import binding
 from quarterdeck.model.measures import Histogram
 from quarterdeck.model.records import Actor
-from quarterdeck.model.work import BUDGETS, ENDED, MOST_BODY, Order, Question, Reach, Submitted, Task, TooLarge, checked_attempts
-from quarterdeck.store import effects, orders, questions, tasks
+from quarterdeck.model.work import BUDGETS, ENDED, MOST_BODY, Fork, Order, Question, Reach, Submitted, Task, TooLarge, checked_attempts
+from quarterdeck.store import effects, forks, orders, questions, tasks
 from quarterdeck.store.fairness import Fairness
 from quarterdeck.store.store import Store
 from quarterdeck.store.turn import Turn, turning
@@ -166,6 +166,15 @@ class Work:
         """Send a dead letter or a failed task back into the queue. Raises NotFound, Conflict."""
         await self.turn(lambda turn: tasks.retry(turn, tasks.require(turn.connection, task), actor, reason))
         return self.get(task)
+
+    async def fork(self, wanted: Fork, key: str | None) -> Submitted:
+        """Run a task that has ended again, as a new one. Raises NotFound, Conflict, and whatever a submission does."""
+        with self.store.read() as conn:
+            order = forks.order(conn, wanted, key, self.clock.now())
+        (made,) = await self.submit([order], wanted.actor)
+        if isinstance(made, QuarterdeckError):
+            raise made
+        return made
 
     async def resolve(self, task: str, key: str, said: effects.Said) -> Task:
         """Say what became of an unknown effect. Raises NotFound, Conflict."""

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from quarterdeck.clock import iso
 from quarterdeck.model.blobs import Ref
 from quarterdeck.model.work import ENDED, Effect, Event, Question, Task
-from quarterdeck.store import budgets, effects, events, overview, questions, steps, tasks, trips
+from quarterdeck.store import budgets, effects, events, forks, overview, questions, steps, tasks, trips
 from quarterdeck.work.output import Piece
 
 Document = dict[str, Any]
@@ -85,7 +85,15 @@ def whole(connection: Connection, task: Task) -> Document:
         "waits_on": _waits(connection, task),
         "cancel": task.cancel,
         "trace": task.trace,
+        "forked_from": forks.origin_of(connection, task.id),
+        "forks": forks.of(connection, task.id),
     }
+
+
+def fork_plan(plan: forks.Plan, key: str) -> Document:
+    """What a fork of a task would keep, and what would be done again; `key` is the one it gets unless another is named."""
+    kept, again = ([{"kind": piece.kind, "name": piece.name} for piece in pieces if piece.mine] for pieces in (plan.kept, plan.again))
+    return {"kind": "ForkPlan", "task": plan.origin["id"], "step": plan.step, "key": key, "kept": kept, "again": again}
 
 
 def value(body: str | None) -> Any:

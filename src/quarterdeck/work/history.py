@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 from quarterdeck.model.work import ENDED, Event
 
 Detail = Mapping[str, object]
-_AFTER_AN_END: Final = frozenset({"refused", "retry", "effect.unknown", "effect.failed", "effect.resolved", "forgotten"})
+_AFTER_AN_END: Final = frozenset({"refused", "retry", "effect.unknown", "effect.failed", "effect.resolved", "forgotten", "forked"})
 """What may be recorded of a task that has ended."""
 _BY_ITS_HOLDER: Final = frozenset({"step", "wait", "resume", "done", "given_back", "question", "effect.started", "effect.done"})
 """What only the holder of the newest fence may do."""
@@ -124,6 +124,8 @@ class _Judge:
                 if event.detail.get("name") in task.steps and not event.detail.get("again"):
                     self.against("a step is kept once", event.task, f"step {event.detail.get('name')} was kept again")
                 task.steps.add(event.detail.get("name"))
+            case "step.kept":
+                task.steps.add(event.detail.get("name"))
             case "retry":
                 if task.ended in ("done", "cancelled"):
                     self.against("an end is an end", event.task, f"tried again after {task.ended}")
@@ -159,6 +161,8 @@ class _Judge:
             case "effect.resolved":
                 effect.open = False
                 effect.told_done = event.detail.get("said") == "done"
+            case "effect.kept":
+                effect.told_done = True
 
     def _begun(self, event: Event, effect: _Effect) -> None:
         effect.semantics = effect.semantics or str(event.detail.get("semantics"))

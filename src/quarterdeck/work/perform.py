@@ -13,7 +13,7 @@ from quarterdeck.model import ops
 from quarterdeck.model.blobs import Ref, Use, nowhere
 from quarterdeck.model.messages import Letter, Returned
 from quarterdeck.model.work import ENDED, EffectOutcome, Hold, Holder, Order, Question, Reach, Semantics, Target, Task, checked_attempts
-from quarterdeck.store import claims, effects, orders, outbox, questions, steps, tables, tasks
+from quarterdeck.store import claims, effects, forks, orders, outbox, questions, steps, tables, tasks
 from quarterdeck.store.rows import Row
 from quarterdeck.store.turn import Turn
 from quarterdeck.work import breaking
@@ -144,7 +144,7 @@ def _given(bench: Bench, task: Task, room: int) -> dict[str, Found]:
         "attempt": task.attempts,
         "most": task.most,
         "verb": task.verb,
-        "key": task.key,
+        "key": forks.key_of(bench.turn, task) if task.fence > 1 else task.key,
         "deadline": task.deadline,
         "root": task.root,
         "parent": task.parent,

@@ -79,6 +79,9 @@ def test_only_what_harms_nobody_is_sent_again(tmp_path):
     place, unknown, unreached = Remote("https://x", Path(), None, "t"), Transient("?"), Unreached("?")
     submit = Request("POST", "/v1/tasks", body={"key": "k"})
     assert values.may_repeat(submit, unknown, place)
+    fork = Request("POST", "/v1/tasks/x/fork", body=values.fork("middle", None, ""))
+    assert values.may_repeat(fork, unknown, place), "a key was made up for it"
+    assert not values.may_repeat(Request("POST", "/v1/tasks/x/fork", body={"from": "middle"}), unknown, place)
     assert values.may_repeat(Request("GET", "/v1/tasks/x"), unknown, place)
     assert values.may_repeat(Request("POST", "/v1/blobs", raw=b"1"), unknown, place)
     for path in ("/v1/tasks/x/cancel", "/v1/tasks/x/resolve"):

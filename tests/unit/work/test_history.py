@@ -52,9 +52,19 @@ def test_a_history_that_kept_every_promise_has_nothing_against_it():
     assert rules(GOOD, [Call("t", "k", "v")] * 2, ["t"], over=True) == []
 
 
+KEPT = (submit("f"), ("f", "step.kept", 1, "me", {"name": "s#1"}), effect("kept", "f", actor="me"), claim("f", 2))
+
+
+def test_what_a_fork_keeps_was_done_by_its_origin_and_needs_no_call():
+    told = history(*KEPT, ("f", "step", 2, A, {"name": "t#1"}), ("f", "done", 2, A), ("f", "forked", 2, "me", {"into": "g"}))
+    assert rules(told, []) == []
+
+
 @pytest.mark.parametrize(
     ("rule", "events"),
     [
+        ("a step is kept once", history(*KEPT, ("f", "step", 2, A, {"name": "s#1"}))),
+        ("an effect is done once", history(*KEPT, effect("started", "f", 2, semantics="idempotent"))),
         ("no task without a submit", history(claim())),
         ("each task once", history(submit(), submit())),
         ("each key once", history(submit(key="k"), submit("u", key="k"))),
