@@ -39,6 +39,8 @@ def task(state="done", **more):
         "budget": {"calls": {"limit": 20, "reserved": 1, "spent": 3}},
         "waits_on": [],
         "progress": None,
+        "forked_from": None,
+        "forks": [],
         **more,
     }
 

@@ -31,6 +31,7 @@ async def submit(what: dict) -> str:
 
 @intake.task()
 async def incident(what: dict, ctx: Context) -> str:
+    await ctx.step("services", list, what)
     match what.get("do"):
         case "ask":
             return await ctx.ask_human("Restart checkout?", ["approve", "refuse"])
@@ -244,7 +245,7 @@ FIRST = [
 """What an example begins with: a pattern of its line, and the command that brings it about."""
 NAMED = [
     (r"task submit .*INC-4711", fresh_key),
-    (r"task (get|history) INC-4711", task_that("", "done")),
+    (r"task (get|history|fork) INC-4711", task_that("", "done")),
     (r"task cancel INC-4711", task_that("wait", "running")),
     (r"task retry INC-4711", task_that("fail", "failed")),
     (r"task answer INC-4711", task_that("ask", "waiting")),

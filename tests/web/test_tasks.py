@@ -77,6 +77,13 @@ def _filled(control, playing, hostile):
         replica.say("finish", **held, key=f"pay <i>{key}</i>", outcome="unknown", value=None, error=hostile[:3000])
     ids["dead"], held = begun("dead", attempts=1)
     replica.say("fail", **held, error=hostile[:3000], again=True)
+    for key in ("sold", "sold too"):
+        ids[key], held = begun(key)
+        replica.say("step", **held, name="first <b>step</b>#1", code="c", value="1")
+        replica.say("begin", **held, key="charge", semantics="unsafe", arguments="h")
+        replica.say("finish", **held, key="charge", outcome="done", value="1", error="")
+        replica.say("step", **held, name="second#1", code="c", value="2")
+        replica.say("done", **held, result="3")
     ids["queued"] = playing.give(control, 1, key="queued")["id"]
     orders = [{"target": "one/reader", "payload": n, "key": f"many-{n:04}"} for n in range(TASKS)]
     assert len(control.post("/v1/tasks/batch", {"tasks": orders}).json["items"]) == TASKS
@@ -113,7 +120,8 @@ def surf(open_window):
 
 @pytest.fixture
 def paths(work):
-    tasks = [f"/tasks/{work.ids[name]}" for name in ("tree", "asks", "doubt", "dead", "queued")]
+    tasks = [f"/tasks/{work.ids[name]}" for name in ("tree", "asks", "doubt", "dead", "queued", "sold")]
+    forks = [f"{tasks[-1]}/fork{query}" for query in ("", "?from=second%231")]
     return [
         "/agents/one/reader",
         "/tasks",
@@ -123,6 +131,7 @@ def paths(work):
         "/tasks/unknown",
         "/waiting",
         *tasks,
+        *forks,
     ]
 
 
@@ -249,6 +258,49 @@ def test_without_javascript_a_person_cancels_retries_and_resolves(open_window, w
         assert "/tasks/" in surf.page.url
         assert surf.go("/tasks/unknown").status == 200
         assert "None: of every effect" in surf.main() or "doubt" in surf.main()
+
+
+def test_a_task_is_run_again_from_a_step_once_it_was_shown_what_is_kept(surf, work):
+    surf.go(f"/tasks/{work.ids['sold']}")
+    surf.press("[aria-labelledby=steps] li:nth-child(2) >> text=Run again from here")
+    assert surf.page.inner_text("h1") == "Run again from second#1"
+    assert surf.page.locator("[aria-labelledby=kept] li b").all_inner_texts() == ["first <b>step</b>#1", "charge"]
+    assert surf.page.locator("[aria-labelledby=anew] li b").all_inner_texts() == ["second#1"]
+    assert f"qd task fork {work.ids['sold']} --from 'second#1'" in surf.page.inner_text("#as-command")
+    surf.page.fill("#reason", "it was lost")
+    surf.press("button:text-is('Run again')")
+    made = surf.page.url.rpartition("/")[2]
+    assert made != work.ids["sold"]
+    assert "Run again from second#1 of task" in surf.main()
+    assert "first <b>step</b>#1" in surf.page.inner_text("[aria-labelledby=steps]")
+    assert [e["event"] for e in history(work, made)][:3] == ["submit", "step.kept", "effect.kept"]
+    surf.go(f"/tasks/{work.ids['sold']}")
+    assert f"Run again as …{made[-6:]}." in surf.main()
+
+
+def test_without_javascript_too_and_sent_twice_it_is_one_fork(open_window, work):
+    with open_window(java_script_enabled=False) as surf:
+        surf.watched.expects("favicon")
+        surf.watched.expects("status of 4")
+        task = work.ids["sold too"]
+        surf.go(f"/tasks/{task}")
+        surf.page.click("[aria-labelledby=again] a")
+        assert "Nothing." in surf.page.inner_text("[aria-labelledby=kept]")
+        surf.page.click("[aria-labelledby=anew] li:last-child >> text=Only from here")
+        assert surf.page.inner_text("h1") == "Run again from second#1"
+        surf.page.fill("#reason", " ")
+        surf.page.click("button:text-is('Run again')")
+        assert "say why" in surf.page.inner_text("[role=alert]")
+        second = surf.page.context.new_page()
+        second.goto(f"{work.base}/tasks/{task}/fork?from=second%231")
+        for page in (surf.page, second):
+            page.fill("#reason", "it was lost")
+            page.click("button:text-is('Run again')")
+        assert second.url == surf.page.url != f"{work.base}/tasks/{task}"
+        assert surf.go(f"/tasks/{task}/fork?from=nothing").status == 404
+        assert "has no step 'nothing'" in surf.page.inner_text("[role=alert]")
+        assert surf.go(f"/tasks/{work.ids['tree']}/fork").status == 409
+        assert surf.page.locator("form.act").count() == 0
 
 
 def test_a_deed_that_is_refused_is_told_on_the_page(surf, work):

@@ -14,7 +14,7 @@ from quarterdeck.cli.render import show
 from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Output, Session
 from quarterdeck.cli.task_list import fetch, resolved
-from quarterdeck.cli.task_view import drawn, event_line, told, tree
+from quarterdeck.cli.task_view import drawn, event_line, forking, told, tree
 from quarterdeck.cli.times import duration
 from quarterdeck.cli.usage import UsageError
 from quarterdeck.client.values import BLOB_WITHIN, referring, too_large
@@ -24,6 +24,8 @@ from quarterdeck.errors import UserError
 
 TaskArgument = Annotated[str, typer.Argument(metavar="TASK", help="Its id, or its key.", autocompletion=task_names)]
 ReasonOption = Annotated[str, typer.Option(metavar="TEXT", help="Why; kept in the journal.")]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Wait for the end, and print the whole task.")]
+WithinOption = Annotated[str | None, typer.Option(metavar="TIME", help="How long to wait; the task goes on after it.")]
 _AMOUNTS: Final = ("calls", "tokens", "seconds", "money", "depth")
 
 
@@ -47,8 +49,8 @@ def submit(
     data: Annotated[str, typer.Option("--data", "-d", metavar="JSON", help="The payload: JSON, @FILE, or - for stdin.")] = "null",
     key: Annotated[str | None, typer.Option(metavar="TEXT", help="The same key again is the same task, not a second one.")] = None,
     verb: Annotated[str, typer.Option(help="Which handler of the agent; not needed where it has one for tasks.")] = "",
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end, and print the whole task.")] = False,
-    within: Annotated[str | None, typer.Option(metavar="TIME", help="How long to wait; the task goes on after it.")] = None,
+    wait: WaitOption = False,
+    within: WithinOption = None,
     timeout: Annotated[str | None, typer.Option(metavar="TIME", help="The task's deadline from now, e.g. 30s or 2h.")] = None,
     priority: Annotated[int, typer.Option(metavar="N", min=-100, max=100, help="Higher ones first.")] = 0,
     lane: Annotated[str | None, typer.Option(metavar="TEXT", help="Tasks of one lane are worked on one after the other.")] = None,
@@ -71,14 +73,7 @@ def submit(
     order: Document = {"system": session.system, **what, **how, **limits}
     if (kept := too_large(order, session.system)) is not None:
         order = referring(order, session.client.call(kept, BLOB_WITHIN))
-    made: Document = session.client.post("/v1/tasks", order)
-    if wait:
-        from quarterdeck.cli.task_wait import finish  # noqa: PLC0415 only who waits
-
-        return finish(session, made, duration(within) if within else None)
-    show(session, made, lambda screen: screen.line(told(made, screen)), name=made["id"])
-    session.next(f"qd task get {made['id']} --tree")
-    return 0
+    return _made(session, session.client.post("/v1/tasks", order), within, wait=wait)
 
 
 def get(
@@ -140,6 +135,32 @@ def retry(session: Session, task: TaskArgument, reason: ReasonOption = "") -> No
     $ qd task retry INC-4711 --reason "the service is back"
     """
     _changed(session, task, "retry", {"reason": reason})
+
+
+def fork(
+    session: Session,
+    task: TaskArgument,
+    *,
+    step: Annotated[str | None, typer.Option("--from", metavar="STEP", help="Where to begin; without it at the very beginning.")] = None,
+    key: Annotated[str | None, typer.Option(metavar="TEXT", help="Of the new task; the same key again is the same fork.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be kept, and what done again.")] = False,
+    wait: WaitOption = False,
+    within: WithinOption = None,
+    reason: ReasonOption = "",
+) -> int:
+    """Run a task that has ended again, as a new one, from one of its steps: what it recorded before that is kept and not done again.
+
+    $ qd task fork INC-4711 --from services --dry-run
+    $ qd task fork INC-4711 --from services --reason "the analyst is mended" --wait
+
+    The old task stays as it is. STEP is a step, a part that was delegated or a question; without it everything is done again, effects too.
+    """
+    asked = {"from": step, "key": key, "reason": reason, "dry_run": dry_run}
+    made: Document = session.client.post(f"/v1/tasks/{resolved(session, task)}/fork", asked)
+    if dry_run:
+        show(session, made, lambda screen: screen.lines(*forking(made)), name=made["key"])
+        return 0
+    return _made(session, made, within, wait=wait)
 
 
 def resolve(
@@ -222,6 +243,17 @@ def questions(session: Session) -> None:
     draw(session, "questions", document)
     if document["items"]:
         session.next(f"qd task answer {document['items'][0]['task']}")
+
+
+def _made(session: Session, made: Document, within: str | None, *, wait: bool) -> int:
+    """A task that was given: what to do next, or with `wait` how it ended."""
+    if wait:
+        from quarterdeck.cli.task_wait import finish  # noqa: PLC0415 only who waits
+
+        return finish(session, made, duration(within) if within else None)
+    show(session, made, lambda screen: screen.line(told(made, screen)), name=made["id"])
+    session.next(f"qd task get {made['id']} --tree")
+    return 0
 
 
 def _changed(session: Session, task: str, what: str, said: Document) -> None:

@@ -47,6 +47,8 @@ def drawn(document: Document, screen: Screen, now: float) -> list[str]:
         ("Ended", clock_time(document["ended_at"]) if document["ended_at"] else ""),
         ("Deadline", clock_time(document["deadline"]) if document["deadline"] else ""),
         ("Below", document["parent"]),
+        ("Fork of", _origin(document)),
+        ("Forks", ", ".join(document["forks"])),
         ("Children", str(len(document["children"])) if document["children"] else ""),
         ("Progress", _progress(document)),
         *(("Waits", text) for text in waits(document, now)),
@@ -95,6 +97,8 @@ def _facts(document: Document) -> str:
 
 
 def _details(document: Document, now: float) -> Iterator[str]:
+    if document["forked_from"]:
+        yield f"fork of {_origin(document)}"
     if document["state"] not in ("done", "running", "queued", "waiting") and document["reason"]:
         yield document["reason"]
     yield from (f"waits {text}" for text in waits(document, now))
@@ -105,6 +109,14 @@ def _details(document: Document, now: float) -> Iterator[str]:
     if document["steps"]:
         yield f"steps {', '.join(step['name'] for step in document['steps'])}"
     yield from (f"effect {_effect(effect)}" for effect in document["effects"])
+
+
+def forking(document: Document) -> list[str]:
+    """What a fork would keep, and what would be done again."""
+    kept, again = ([f"{one['kind']} {clean(one['name'])}" for one in document[part]] for part in ("kept", "again"))
+    begin = f"from {clean(document['step'])}" if document["step"] else "from the very beginning"
+    listed = [*(f" kept   {text}" for text in kept), *(f" again  {text}" for text in again)]
+    return [f"task {document['task']} would be run again {begin}, as {clean(document['key'])}", *listed]
 
 
 def waits(document: Document, now: float) -> list[str]:
@@ -171,6 +183,11 @@ def spell(seconds: float) -> str:
 def _state(document: Document, screen: Screen, *, wide: bool = False) -> str:
     state = document["state"]
     return screen.paint(f"{state:<9}" if wide else state, *(style_of(state) or (("yellow",) if state == "waiting" else ())))
+
+
+def _origin(document: Document) -> str:
+    origin = document["forked_from"]
+    return "" if origin is None else f"{origin['task']} {('from ' + origin['step']) if origin['step'] else 'from the very beginning'}"
 
 
 def _why(document: Document) -> str:

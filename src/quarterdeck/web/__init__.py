@@ -7,14 +7,14 @@ from fastapi.responses import HTMLResponse
 
 from quarterdeck.api.server import Api
 from quarterdeck.errors import QuarterdeckError
-from quarterdeck.web import act, budgets, fleet, live, messages, operate, send, settings, work
+from quarterdeck.web import act, budgets, fleet, fork, live, messages, operate, send, settings, work
 from quarterdeck.web.inner import Refused
 from quarterdeck.web.pages import HEADERS, PAGES, Copy, View
 
 
 def install(app: Api) -> None:
     """Add the pages to an application that has the API."""
-    for part in (live, act, fleet, send, work, messages, budgets, operate, settings):
+    for part in (live, act, fleet, send, fork, work, messages, budgets, operate, settings):
         app.include_router(part.router)
     app.draw = at_the_door
 
