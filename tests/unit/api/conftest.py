@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
+from tests.unit.api.working import Replica
 
 from quarterdeck.api.access import Guard
 from quarterdeck.api.door import Door, Place
@@ -185,3 +186,16 @@ def make_control(tmp_path_factory):
 def control(tmp_path):
     with opened(tmp_path, SPEC) as control:
         yield control
+
+
+@pytest.fixture
+def fleet(control):
+    """The same, deployed."""
+    control.up()
+    return control
+
+
+@pytest.fixture
+def replica(fleet):
+    """Somebody who works on its tasks."""
+    return Replica(fleet)

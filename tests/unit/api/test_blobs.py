@@ -16,12 +16,6 @@ LARGE = json.dumps("x" * MOST_BODY)
 REF = Ref.of(LARGE.encode())
 
 
-@pytest.fixture
-def fleet(control):
-    control.up()
-    return control
-
-
 def bearer(fleet, role, place=""):
     _, secret = fleet.store.write_sync(lambda tx: tokens.create(tx, Grant.at(role, place), 30_000_000.0, "test"))
     return {"authorization": f"Bearer {secret}"}

@@ -5,21 +5,10 @@ import json
 import os
 
 import pytest
-from tests.unit.api.working import RFC3339, Replica, give, rows
+from tests.unit.api.working import RFC3339, give, rows
 
 from quarterdeck.model.work import MOST_BODY
 from quarterdeck.store import overview
-
-
-@pytest.fixture
-def fleet(control):
-    control.up()
-    return control
-
-
-@pytest.fixture
-def replica(fleet):
-    return Replica(fleet)
 
 
 def test_the_same_key_is_the_same_task_and_another_payload_a_conflict(fleet):

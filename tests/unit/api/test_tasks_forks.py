@@ -1,21 +1,10 @@
 """A task run again at the doors: 201 for a new fork and 200 for a known one, what is refused and why, and what both tasks say of it."""
 
 import pytest
-from tests.unit.api.working import Replica, give, rows
+from tests.unit.api.working import give, rows
 
 from quarterdeck.model.grant import Grant
 from quarterdeck.store import tokens
-
-
-@pytest.fixture
-def fleet(control):
-    control.up()
-    return control
-
-
-@pytest.fixture
-def replica(fleet):
-    return Replica(fleet)
 
 
 @pytest.fixture

@@ -2,23 +2,11 @@
 
 import os
 
-import pytest
-from tests.unit.api.working import Replica, give
+from tests.unit.api.working import give
 
 from quarterdeck.model.grant import Grant
 from quarterdeck.model.records import Actor
 from quarterdeck.store import tokens
-
-
-@pytest.fixture
-def fleet(control):
-    control.up()
-    return control
-
-
-@pytest.fixture
-def replica(fleet):
-    return Replica(fleet)
 
 
 def test_a_queued_task_is_cancelled_at_once_and_a_dead_one_tried_again(fleet, replica):
