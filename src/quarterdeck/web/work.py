@@ -16,6 +16,7 @@ from quarterdeck.api.roles import needs
 from quarterdeck.web.inner import Json, Refused, address
 from quarterdeck.web.pages import ANY_WORK, Copy, View, compact
 from quarterdeck.web.timeline import below, timeline
+from quarterdeck.work.documents import waited
 
 router = APIRouter(include_in_schema=False)
 PAGE: Final = 100
@@ -148,8 +149,7 @@ def _more(event: Json) -> str:
     """The details of an event in few words: what the row says already, and names that the ledger made up, are left out."""
     detail: Json = event.get("detail") or {}
     if event["event"] == "wait":
-        waited = json.loads(detail.get("reason") or "{}")
-        return ", ".join(f"{len(names)} {kind}" for kind, names in waited.items() if names)
+        return waited(str(detail.get("reason") or ""))
     kept = {name: value for name, value in detail.items() if name != "parent" and not (name == "key" and str(value).startswith("^"))}
     return compact(kept)
 

@@ -51,11 +51,16 @@ def told(task: Task) -> str:
     """Why it is as it is, in words: what a waiting task waits for is kept as JSON."""
     if task.state != "waiting":
         return task.reason
-    waited = json.loads(task.reason or "{}")
-    more = waited.pop("more", 0)  # not named: of whatever kind
-    parts = [f"{len(waited[kind])} {kind if len(waited[kind]) != 1 else kind.removesuffix(_PLURAL)}" for kind in waited if waited[kind]]
-    parts += [f"{more} more"] if more else []
-    return f"for {' and '.join(parts)}" if parts else ""
+    words = waited(task.reason)
+    return f"for {words}" if words else ""
+
+
+def waited(reason: str) -> str:
+    """What was waited for, from the JSON that is kept as the reason of it."""
+    names = json.loads(reason or "{}")
+    more = names.pop("more", 0)  # not named: of whatever kind
+    parts = [f"{len(names[kind])} {kind if len(names[kind]) != 1 else kind.removesuffix(_PLURAL)}" for kind in names if names[kind]]
+    return " and ".join([*parts, *([f"{more} more"] if more else [])])
 
 
 def whole(connection: Connection, task: Task) -> Document:

@@ -115,3 +115,15 @@ def test_a_system_that_is_gone_is_gone_at_once(fleet):
     give(fleet)
     fleet.run(fleet.fleet.remove("pair", Actor(f"uid:{os.getuid()}", "socket"), "over"))
     assert fleet.post("/v1/tasks", {"target": "one/reader"}).status == 404
+
+
+def test_the_page_of_a_task_that_waits_for_very_many_tells_how_many(fleet, replica):
+    task = give(fleet)["id"]
+    held = replica.claim()
+    children = [replica.say("delegate", **held, name=f"p#{n}", to="one/reader", verb="", payload="null")["task"] for n in range(40)]
+    replica.say("wait", **held, children=children, questions=[])
+    waits = fleet.get(f"/v1/tasks/{task}").json["reason"]
+    assert waits == "for 20 tasks and 20 more"
+    page = fleet.get(f"/tasks/{task}")
+    assert page.status == 200
+    assert "20 tasks and 20 more" in page.text
