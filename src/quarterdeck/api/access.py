@@ -101,13 +101,17 @@ class Guard:
         return Caller(Actor(f"uid:{uid}", "socket"), EVERYTHING)
 
     def _bearer(self, scope: Scope, headers: Headers) -> Caller:
-        """Who a token names; nobody without one. A wrong one counts against its address."""
+        """Who a token names; nobody without one. A wrong one counts against its address, unless a browser shows it by itself.
+
+        That is the cookie of a session that has ended, which each open page of it brings again and again.
+        """
         secret, by_cookie = _secret(headers, self.door.cookie)
         if not secret:
             return ANONYMOUS
         found = self.known(secret)
         if found is None:
-            self.backoff.failed(_address(scope))
+            if not by_cookie:
+                self.backoff.failed(_address(scope))
             return ANONYMOUS
         return Caller(Actor(f"token:{found.id}", "http", found.user), found.grant, secret if by_cookie else "")
 
