@@ -6,7 +6,7 @@ import math
 import operator
 import shlex
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -17,7 +17,7 @@ from quarterdeck.api.numbers import Number
 from quarterdeck.api.roles import needs
 from quarterdeck.deploy.readiness import RULES
 from quarterdeck.web.diffs import files_of, spec_of
-from quarterdeck.web.inner import Json, Refused, address
+from quarterdeck.web.inner import Api, Json, Refused, address
 from quarterdeck.web.pages import Copy, View
 
 router = APIRouter(include_in_schema=False)
@@ -25,6 +25,7 @@ STEP: Final = "Step:"
 """What the kind of a Condition begins with that tells of a step; of the others each is a proof."""
 PAGE: Final = 100
 """Records of the journal on one page."""
+ALL: Final = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +178,12 @@ async def changes(request: Request) -> HTMLResponse:
 
 
 @router.get("/journal", **needs("viewer", scope="cluster"))
-async def journal(request: Request, before: int | None = None, target: str = "", verb: str = "") -> HTMLResponse:
-    """What happened, newest first, filtered, a page at a time."""
+async def journal(request: Request, before: int | None = None, target: str = "", verb: str = "", of: str = "") -> HTMLResponse:
+    """What happened, newest first, filtered, a page at a time: of the system, or `of=all` of all, and of the platform itself."""
     view = await View.of(request)
+    api = _whole(view) if of == ALL or len(view.systems) <= 1 else view.api
     filters = {"target": target or None, "verb": verb or None}
-    found = await view.api.items("/v1/journal", newest=True, before=before, limit=PAGE, **filters)
+    found = await api.items("/v1/journal", newest=True, before=before, limit=PAGE, **filters)
     head = await view.api.unless_refused("/v1/journal/head")
     told = " ".join(["qd journal -f", *(f"--{key} {shlex.quote(value)}" for key, value in filters.items() if value)])
     return view.html(
@@ -194,8 +196,14 @@ async def journal(request: Request, before: int | None = None, target: str = "",
         older=found[-1]["seq"] if len(found) == PAGE else None,
         target=target,
         verb=verb,
+        of=of,
         first=before is None,
     )
+
+
+def _whole(view: View) -> Api:
+    """The way to records of all systems that the reader may see, and of none."""
+    return replace(view.api, system=None)
 
 
 @router.get("/journal/verified", **needs("viewer"))
@@ -210,11 +218,15 @@ async def verified(request: Request) -> HTMLResponse:
 async def record(request: Request, seq: int) -> HTMLResponse:
     """One record, whole."""
     view = await View.of(request)
-    found = [r for r in await view.api.items("/v1/journal", after=seq - 1, limit=1) if r["seq"] == seq]
+    api = _whole(view)
+    found = [r for r in await api.items("/v1/journal", after=max(seq - 1, 0), limit=1) if r["seq"] == seq]
     if not found:
         raise Refused(404, f"there is no record {seq}", "the journal begins later, or you may not see it")
     copy = Copy(f"qd journal --after {seq - 1} --limit 1 -o json", f"/v1/journal?after={seq - 1}&limit=1")
-    return view.html("record.html", f"Record {seq}", copy, every=0.0, record=found[0])
+    earlier = await api.items("/v1/journal", before=seq, newest=True, limit=1) if seq > 1 else []
+    later = await api.items("/v1/journal", after=seq, limit=1)
+    beside = [r["seq"] for r in (*earlier, *later)]
+    return view.html("record.html", f"Record {seq}", copy, every=0.0, record=found[0], beside=beside)
 
 
 def _coming(noun: str) -> Callable[[Request], Awaitable[HTMLResponse]]:

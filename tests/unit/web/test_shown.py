@@ -265,3 +265,16 @@ def test_what_is_sent_as_a_task_leads_to_its_page(control):
     assert answer.status == 303
     assert control.get(answer.headers["location"]).status == 200
     assert control.get("/v1/tasks").json["items"][0]["verb"] == "rest"
+
+
+def test_the_journal_shows_what_belongs_to_no_system_too_and_leads_from_record_to_record(control):
+    control.up()
+    control.post("/v1/tokens", {"role": "viewer", "ttl": 60})
+    listed = control.get("/journal?verb=token.create").text
+    seq = int(re.search(r"/journal/(\d+)", listed)[1])
+    shown = control.get(f"/journal/{seq}").text
+    assert "token.create" in shown
+    beside = {int(n) for n in re.findall(r'href="/journal/(\d+)', shown)}
+    assert beside
+    assert {control.get(f"/journal/{n}").status for n in beside} == {200}
+    assert seq - 1 in beside
