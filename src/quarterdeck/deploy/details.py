@@ -38,8 +38,18 @@ def replica(seen: Replica, samples: Sequence[Sample], told: Iterable[Record]) ->
         "memory_bytes": running.memory_bytes if running else None,
         "cpu_seconds": running.cpu_seconds if running else None,
         "samples": {"every_seconds": EVERY, "columns": list(_COLUMNS), "rows": [_row(sample) for sample in samples]},
-        "history": [_happened(record) for record in told if record.verb.removeprefix(HISTORY) in _STATES],
+        "history": _in_order([_happened(record) for record in told if record.verb.removeprefix(HISTORY) in _STATES]),
     }
+
+
+def _in_order(told: Sequence[Json]) -> list[Json]:
+    """Newest first, one incarnation after the other: the next one may have been started before it was understood why the last one ended."""
+    newest, of = 0, []
+    for happened in reversed(told):
+        of.append(happened["incarnation"] or newest)
+        newest = max(newest, of[-1])
+    order = sorted(range(len(told)), key=lambda n: (of[n], n), reverse=True)
+    return [told[-1 - n] for n in order]
 
 
 def _row(sample: Sample) -> list[float | None]:

@@ -115,6 +115,20 @@ def test_the_history_of_a_replica_is_its_states_with_their_causes(scene):
     assert found[1]["at"].startswith("1970-01-01T00:00:03")
 
 
+def test_an_end_that_was_understood_late_stands_before_the_start_after_it(scene):
+    told = (
+        record("replica.failed", 6.0, "gave up"),
+        record("replica.exited", 5.0, "exit 3", pid=12, incarnation=2),
+        record("replica.ready", 4.5, pid=12, incarnation=2),
+        record("replica.exited", 4.0, "SIGKILL", pid=11, incarnation=1),
+        record("replica.started", 3.0, pid=12, incarnation=2),
+        record("replica.ready", 2.0, pid=11, incarnation=1),
+    )
+    found = details.replica(details.youngest(scene.world.workloads, "a/reader-0"), (), told)["history"]
+    states = [(h["incarnation"], h["state"]) for h in found]
+    assert states == [(None, "failed"), (2, "stopped"), (2, "ready"), (2, "starting"), (1, "stopped"), (1, "ready")]
+
+
 def test_an_agent_whole_has_its_verbs_its_stream_and_its_replicas(scene):
     scene.bus(streams=(StreamSeen("a", "reader", 3, 9, 6, 600), StreamSeen("b", "writer", 0, 0, 0, 0)))
     verbs = (Verb("window", {"type": "object"}, "Read one."), Verb("flush", None, ""))
