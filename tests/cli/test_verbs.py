@@ -98,7 +98,7 @@ def test_logs_end_and_hostile_text_steers_no_terminal(fake, qd):
     ran = qd("logs", "a/b", "--since", "10m", "--previous", "--tail", "5")
     assert ran.out == "a/b-0 | plain red  \ufffd2J bell\ufffd \ufffd\n"
     assert fake.asked("GET", "/v1/logs")[0][0] == {"target": "a/b", "since": "600.0", "tail": "5", "previous": "true"}
-    assert json.loads(qd("logs", "-o", "json").out) == lines[0]
+    assert json.loads(qd("logs", "-o", "json").out) == {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "LogLine", **lines[0]}
 
 
 def test_journal_in_order(fake, qd, documents):

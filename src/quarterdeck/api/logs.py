@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import AsyncIterator, Iterator
+import math
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,9 +20,16 @@ from quarterdeck.api.nouns import absent
 from quarterdeck.api.roles import needs
 from quarterdeck.api.services import Given, Services
 from quarterdeck.deploy import nouns
+from quarterdeck.store import journal
 
 router = APIRouter(prefix="/v1/logs")
 POLL: Final = 0.2
+TAIL: Final = 200
+"""Lines where nothing else is asked for."""
+_LIVES: Final = 20
+"""Starts of a replica that are looked through for the one before the present one."""
+_BIRTH: Final = 0.02
+"""Seconds between its birth and the record of it, at most: it may have written by then."""
 TAIL_BYTES: Final = 1 << 20
 """How far back a tail looks in one file."""
 
@@ -45,13 +54,15 @@ async def logs(  # noqa: PLR0917 one parameter a filter
     system: str | None = None,
     target: str | None = None,
     since: Annotated[float | None, Query(ge=0)] = None,
-    tail: Annotated[int, Query(ge=0, le=10_000)] = 200,
+    tail: Annotated[int | None, Query(ge=0, le=10_000)] = None,
+    each: bool = False,  # noqa: FBT001, FBT002 a query flag
     follow: bool = False,  # noqa: FBT001, FBT002 a query flag
     previous: bool = False,  # noqa: FBT001, FBT002 a query flag
 ) -> StreamingResponse:
-    """Server-sent `line` events; `since` is seconds ago. `previous` leaves out what the present incarnation wrote.
+    """Server-sent `line` events; `since` is seconds ago, `previous` only those of the incarnation before the present one.
 
-    A target that was removed is answered as long as its files are kept.
+    `tail`: that many last lines, of all replicas together or of `each`; without it 200, or with `since` all. A target that was removed is
+    answered as long as its files are kept.
     """
     name = given.fleet.one(system)
     wanted = (target or "").rpartition(":")[2] or given.grant.cluster or ""
@@ -61,23 +72,51 @@ async def logs(  # noqa: PLR0917 one parameter a filter
         if nouns.explain(look, wanted) is None:
             raise absent(look, wanted)
     after = given.clock.now() - since if since is not None else 0.0
-    before = await _born(given, name) if previous else {}
-    return sse.stream(_lines(given, name, wanted, after, before, tail=tail, follow=follow))
+    spans = await _previous(given, name, wanted) if previous else {}
+    most = tail if tail is not None or since is not None else TAIL
+    return sse.stream(_lines(given, name, wanted, Wanted(after, spans, most, each), follow=follow))
 
 
-async def _born(given: Services, system: str) -> dict[str, float]:
-    seen = await given.fleet.workloads(system)
-    return {r.name: r.started for w in seen for r in w.replicas if r.pid is not None}
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which lines: written after that time, within the span of their replica, `most` of them in all or of `each` replica (None: all)."""
+
+    after: float
+    spans: Mapping[str, tuple[float, float]]
+    most: int | None
+    each: bool
+
+    def newest(self, found: Iterator[Line]) -> Iterable[Line]:
+        """What is left of the lines that were found, in their order."""
+        if not self.each:
+            return deque(filter(self._meant, found), self.most)
+        kept: defaultdict[str, deque[Line]] = defaultdict(lambda: deque(maxlen=self.most))
+        for line in filter(self._meant, found):
+            kept[line.replica].append(line)
+        return heapq.merge(*kept.values(), key=lambda line: line.at)
+
+    def _meant(self, line: Line) -> bool:
+        at, (begin, end) = _seconds(line.at), self.spans.get(line.replica, (0.0, math.inf))
+        return at >= self.after and begin <= at < end
 
 
-async def _lines(
-    given: Services, system: str, target: str, after: float, before: dict[str, float], *, tail: int, follow: bool
-) -> AsyncIterator[str]:
+async def _previous(given: Services, system: str, target: str) -> dict[str, tuple[float, float]]:
+    """When the incarnation before the present one was at work, by replica; of one without a process when the last one was."""
+    found = {}
+    for replica in (r for w in await given.fleet.workloads(system) for r in w.replicas if _meant(r.name, target)):
+        with given.store.read() as conn:
+            told = journal.read(conn, system=system, target=replica.name, verb="replica.started", limit=_LIVES, newest_first=True)
+        now = replica.incarnation if replica.pid is not None else math.inf
+        earlier = [r.at for r in told if isinstance(r.evidence, dict) and r.evidence.get("incarnation", now) < now]
+        found[replica.name] = (earlier[0] - _BIRTH if earlier else 0.0, replica.started if replica.pid is not None else math.inf)
+    return found
+
+
+async def _lines(given: Services, system: str, target: str, wanted: Wanted, *, follow: bool) -> AsyncIterator[str]:
     folder = given.home.logs / system
     files = {path: path.stat().st_size for path in _files(folder, target)}
     found = heapq.merge(*(_old(path, _name(folder, path), size) for path, size in files.items()), key=lambda line: line.at)
-    kept = [x for x in found if _seconds(x.at) >= after and _seconds(x.at) < before.get(x.replica, float("inf"))]
-    for line in kept[-tail:] if tail else []:
+    for line in wanted.newest(found):
         yield line.event()
     while follow and not given.stopping.is_set():
         await sse.pause(POLL, given.stopping)

@@ -35,7 +35,10 @@ def logs(
     follow_: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines.")] = False,
     since: Annotated[str | None, typer.Option(metavar="TIME", help="Only lines of the last e.g. 10m.")] = None,
     previous: Annotated[bool, typer.Option("--previous", "-p", help="Of the incarnation before this one.")] = False,
-    tail: Annotated[int, typer.Option("--tail", "-n", metavar="N", min=0, max=10_000, help="That many last lines.")] = 200,
+    tail: Annotated[
+        int | None,
+        typer.Option("--tail", "-n", metavar="N", min=0, max=10_000, show_default=False, help="Last lines; 200, or all with --since."),
+    ] = None,
     timestamps: Annotated[bool, typer.Option("--timestamps", "-t", help="With the time of each line.")] = False,
 ) -> None:
     """Output of replicas.
@@ -55,12 +58,14 @@ def logs(
     }
     silent, colours = True, Colours()
     for event in _events(session, query, endless=follow_):
-        json_wanted = session.output is Output.json
-        session.screen.line(json.dumps(event.data) if json_wanted else drawn(session.screen, event.data, colours, timestamps=timestamps))
+        if session.output is Output.json:
+            session.screen.line(json.dumps({"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "LogLine", **event.data}))
+        else:
+            session.screen.line(drawn(session.screen, event.data, colours, timestamps=timestamps))
         silent = False
     if not silent and not follow_:
         session.next(f"qd logs -f {inside or ''}".rstrip())
-    if silent and tail:
+    if silent and tail != 0:
         session.say("no such line" if since or previous else "no output yet; qd logs -f waits for it")
 
 

@@ -72,7 +72,7 @@ class ControlProofs:
         verdict = await asyncio.to_thread(verify.verify, self.home.database)
         if not verdict.ok:
             raise Terminal("; ".join(verdict.problems[:3]))
-        return f"{verdict.records} records chained and signed"
+        return f"{verdict.records} records chained, {f'signed up to {verdict.signed}' if verdict.signed else 'not signed yet'}"
 
     async def _second_writer_refused(self, desired: Desired, probe: Probe) -> str:
         try:
@@ -109,7 +109,7 @@ class ControlProofs:
         return f"record {head.seq} read back with its hash"
 
     async def _logs_arriving(self, desired: Desired, probe: Probe) -> str:
-        body = await self._by_socket(f"/v1/logs?system={desired.system}&target={probe.target}&tail=1000")
+        body = await self._by_socket(f"/v1/logs?system={desired.system}&target={probe.target}&tail=1&each=true")
         lines = (json.loads(line[6:]) for line in body.splitlines() if line.startswith("data: {"))
         seen = {line["replica"] for line in lines if "replica" in line}
         workload = desired.workload(probe.target)
