@@ -179,3 +179,11 @@ def test_a_plan_that_cannot_be_written_is_an_error(planning, qd):
 def test_who_writes_out_as_for_terraform_is_told_how(fake, capsys):
     assert main(["plan", "-out=plan.json"]) == 1
     assert "hint: qd plan --out FILE keeps the plan" in capsys.readouterr().err
+
+
+def test_a_plan_replaces_nothing_but_a_plan(planning, qd, tmp_path):
+    precious = tmp_path / "agents.py"
+    precious.write_text("AGENT = 1\n")
+    ran = qd("plan", "--out", "agents.py")
+    assert (ran.code, "agents.py is there, and is no plan" in ran.err, precious.read_text()) == (1, True, "AGENT = 1\n")
+    assert [qd("plan", "--out", "plan.json").code for _ in range(2)] == [0, 0]

@@ -21,6 +21,8 @@ from quarterdeck.version import VERSION
         (("analysts/analyst", "--for", "ready", "--timeout", "50ms"), 5),
         (("analysts", "--for", "ready", "--timeout", "50ms"), 5),
         (("analysts/analyst-7", "--timeout", "50ms"), 5),
+        (("nope/x",), 3),
+        (("--for", "analysts/analist=ready"), 3),
     ],
 )
 def test_wait_for_a_target(fake, qd, arguments, code):

@@ -33,7 +33,7 @@ STABLE = (
     (r"(?m)^( Weakened +).*$", r"\1…"),
     (r"(?m)^(  at): \S*/qd-[0-9a-f]{10}/", r"\1: RUN/"),
     (r"\buid:\d+", "uid:UID"),
-    (r"settings [0-9a-f]{8} → [0-9a-f]{8}", "settings … → …"),
+    (r"\b(settings|code) [0-9a-f]{8} → [0-9a-f]{8}", r"\1 … → …"),
     (r"(?m)^(\s*-? ?(?:pid|since|index|seq|age_seconds): ).*$", r"\1…"),
     (r" +\n", "\n"),
 )

@@ -93,7 +93,8 @@ async def rollback(body: RollbackBody, given: Given, caller: Caller) -> Json:
     """Bring an earlier revision back, code included; with `dry_run` give the Plan that would be carried out, and change nothing."""
     system = given.fleet.one(body.system)
     if body.dry_run:
-        return plan_document(await given.fleet.plan_rollback(system, body.to))
+        number, planned = await given.fleet.plan_rollback(system, body.to)
+        return {**plan_document(planned), "to": number}
     return _applied(given, await given.fleet.rollback(system, body.to, caller, body.reason))
 
 

@@ -50,8 +50,10 @@ def rollback(
     body = {"system": session.system, "to": revision, "reason": reason or None, "dry_run": dry_run or None}
     made: Document = session.client.post("/v1/rollback", body, timeout=WITHIN)
     if dry_run:
+        if "to" in made:
+            session.say(f"back to revision {made['to']}:")
         tell(session, made)
-        session.next(f"qd rollback {revision or ''}".rstrip())
+        session.next(f"qd rollback {'' if revision is None else revision}".rstrip())
         return 0
     words = f"revision {made['number']} of {clean(made['system'])} is deployed"
     if no_wait:

@@ -19,7 +19,7 @@ from quarterdeck.cli.usage import UsageError
 from quarterdeck.client.wire import Document
 from quarterdeck.durable import write_synced
 from quarterdeck.errors import Conflict, UserError
-from quarterdeck.spec.saved import KIND, is_plan
+from quarterdeck.spec.saved import HEAD_BYTES, KIND, is_plan
 
 MOST_BYTES: Final = 8 << 20
 _SHAPE: Final = {"system": str, "index": int, "digest": str, "file": str, "home": str, "key": str, "steps": list}
@@ -73,6 +73,8 @@ def keep(session: Session, source: Source, plan: Document, path: Path) -> None:
     where = {"file": str(source.path.absolute()), "home": str(session.client.get("/v1/version")["home"]), "key": identity(session)}
     document = {"apiVersion": plan["apiVersion"], "kind": KIND, **where, **kept}
     try:
+        if path.is_file() and (begin := path.read_bytes()[:HEAD_BYTES]) and not is_plan(begin):
+            raise UserError(f"{path} is there, and is no plan", hint="name a file that is not there, or an earlier plan", where=str(path))
         write_synced(path, f"{json.dumps(document, indent=2)}\n".encode(), mode=0o644)
     except OSError as error:
         hint = "name a file in a folder that you may write into"

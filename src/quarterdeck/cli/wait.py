@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import time
 from typing import Annotated, Final
 
@@ -49,6 +50,8 @@ def wait(
     if state and not name:  # `system:`
         name, state = "", _whole(goal, state)
     deadline = session.client.clock.monotonic() + duration(timeout)
+    if state:
+        _require(session.client, session.system, name)
     while True:
         met, seen = _look(session.client, session.system, name, state)
         if met:
@@ -57,6 +60,18 @@ def wait(
         if session.client.clock.monotonic() >= deadline:
             raise Transient(f"{goal} was not reached within {timeout}: {seen}", hint=f"qd explain {name}" if state else "qd status")
         time.sleep(EVERY)
+
+
+def _require(client: Wire, system: str | None, name: str) -> None:
+    """Raise NotFound for a place that a deployed system does not have; a replica, and anything before a deployment, may still come."""
+    try:
+        agents = [str(one["name"]) for one in client.get("/v1/agents", {"system": system}, timeout=_SLICE)["items"]]
+    except (Transient, NotFound):  # it is waited for like anything else
+        return
+    places = [*agents, *{agent.partition("/")[0] for agent in agents}, *{agent.partition("/")[2] for agent in agents}]
+    if agents and not {name, name.rpartition("-")[0]} & {*places}:
+        near = difflib.get_close_matches(name, places, n=1)
+        raise NotFound(f"there is no {name!r}", hint=f"did you mean {near[0]!r}?" if near else "qd get agents lists what there is")
 
 
 def _meant(target: str | None, goal: str) -> tuple[str, str]:

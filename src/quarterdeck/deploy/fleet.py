@@ -115,10 +115,10 @@ class Fleet:
         async with self._keeping:
             return await self._adopt(await self._draft(loaded, source), actor, expected, reason)
 
-    async def plan_rollback(self, system: str, to: int | None) -> Planned:
-        """What going back would do; changes nothing that runs. Raises Transient without an engine."""
-        _, draft = await self._earlier(system, to)
-        return self._foreseen(draft)
+    async def plan_rollback(self, system: str, to: int | None) -> tuple[int, Planned]:
+        """To which revision one would go back, and what that would do; changes nothing that runs. Raises Transient without an engine."""
+        number, draft = await self._earlier(system, to)
+        return number, self._foreseen(draft)
 
     def compared(self, system: str, number: int) -> Compared:
         """What a kept revision changed against the one kept before it, without the Changes of either time. Raises NotFound."""

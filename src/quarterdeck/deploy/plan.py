@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from quarterdeck.deploy import differs
 from quarterdeck.deploy.converged import Comparison, Conditions, accepted, all_hold, due, isolated
 from quarterdeck.deploy.evidence import BUS, CONTROL, MESH, OBSERVED, PROOFS, VALIDATED, Proof
 from quarterdeck.model.desired import Desired, Link, Workload
@@ -100,11 +101,12 @@ def _emptied(found: Comparison, *, busy: frozenset[str]) -> Iterator[Step]:
 
 
 def _rooms(found: Comparison) -> Iterator[Step]:
-    known = {n.cluster for n in found.world.namespaces}
+    known = {n.cluster: n.quota for n in found.world.namespaces}
     for namespace in found.desired.namespaces:
         if namespace.cluster not in found.rooms:
-            changed = namespace.cluster in known
-            yield EnsureNamespace(namespace, "change" if changed else "add", "quota changed" if changed else "not there yet")
+            before = known.get(namespace.cluster)
+            reason = "not there yet" if before is None else differs.quota(before, namespace.quota)
+            yield EnsureNamespace(namespace, "add" if before is None else "change", reason)
 
 
 def _accounts(found: Comparison, where: frozenset[str]) -> Iterator[Step]:
@@ -123,11 +125,11 @@ def _revoking(found: Comparison) -> frozenset[str]:
 
 
 def _links(found: Comparison, which: frozenset[Link]) -> Iterator[Step]:
-    known = {(link.source, link.target) for link in found.world.links}
+    known = {link.name: link for link in found.world.links}
     for link in found.desired.links:
         if link in which:
-            changed = (link.source, link.target) in known
-            yield EnsureLink(link, "change" if changed else "add", "policy changed" if changed else "not open")
+            before = known.get(link.name)
+            yield EnsureLink(link, "add" if before is None else "change", "not open" if before is None else differs.link(before, link))
 
 
 def _possible(found: Comparison) -> frozenset[Link]:
@@ -173,7 +175,7 @@ def _difference(workload: Workload, seen: WorkloadSeen | None) -> str:
         return f"{workload.replicas} replica{'' if workload.replicas == 1 else 's'}"
     parts = []
     if seen.template != workload.template.digest:
-        parts.append(f"code or settings {seen.template[:8]} → {workload.template.digest[:8]}")
+        parts += differs.template(seen.held, workload.template, seen.template)
     if seen.replicas_wanted != workload.replicas:
         parts.append(f"replicas {seen.replicas_wanted} → {workload.replicas}")
     if seen.restart_before != workload.restart_before:
