@@ -140,7 +140,9 @@ def test_what_is_typed_filters_and_goes_elsewhere(top):
     one.press("\x1b")
     one.sees(FIRST, SECOND)
     one.press(":ag\t\r")
-    one.sees("replicas › agents", "analysts/analyst")
+    one.sees(" agents (1)", "analysts/analyst")
+    one.press(":alerts\r")
+    one.sees("alerts are not in this version: ")
     one.press(":nonsense\r")
     one.sees("there is no noun 'nonsense'")
 

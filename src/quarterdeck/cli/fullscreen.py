@@ -16,9 +16,9 @@ from typing import Any, Final, Self
 
 from quarterdeck.cli.screen import Screen
 
-_BEGIN: Final = "\x1b[?1049h\x1b[?25l\x1b[2J"
-"""The alternate screen, without a cursor, empty."""
-_END: Final = "\x1b[?25h\x1b[?1049l"
+_BEGIN: Final = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"
+"""The alternate screen, without a cursor, empty; a line that is wider than thought is cut and moves no other."""
+_END: Final = "\x1b[?7h\x1b[?25h\x1b[?1049l"
 _TERMINATED: Final = 143
 _REST: Final = 0.05
 """Seconds within which the rest of what a key sends comes; an Escape that nothing follows was the key of that name."""

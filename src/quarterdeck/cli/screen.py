@@ -93,9 +93,32 @@ def clean(text: object) -> str:
 
 
 def cut(text: str, width: int) -> str:
-    """No more columns of a line than `width`, colours not counted and kept."""
+    """No more columns of a line than `width`: colours take none and are kept, wide characters take two (Unicode Standard Annex 11)."""
     parts: list[str] = []
     for part in SGR.split(text):
-        parts.append(part if SGR.fullmatch(part) else part[: max(width, 0)])
-        width -= 0 if SGR.fullmatch(part) else len(part)
+        if SGR.fullmatch(part):
+            parts.append(part)
+            continue
+        taken = part[: max(width, 0)] if part.isascii() else _first(part, width)
+        width -= columns_of(taken)
+        parts.append(taken)
     return "".join(parts)
+
+
+def columns_of(text: str) -> int:
+    """How many columns a text without escape sequences takes."""
+    return len(text) if text.isascii() else sum(map(_columns, text))
+
+
+def _columns(character: str) -> int:
+    import unicodedata  # noqa: PLC0415 only for text that is not ASCII
+
+    return 0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def _first(text: str, width: int) -> str:
+    for n, character in enumerate(text):
+        width -= _columns(character)
+        if width < 0:
+            return text[:n]
+    return text

@@ -119,7 +119,7 @@ def _cell(field: str, value: Any, now: float) -> str:
         case "since":
             return since(value, now) if value else ""
         case "cpu" | "handled_per_second" | "failed_per_second":
-            return "" if value is None else f"{value:.2f}" if value else "0"
+            return "" if value is None else f"{value:.2f}"
         case "lag_ms":
             return "" if value is None else f"{value:.1f}"
         case "capacity" | "replicas" if isinstance(value, Mapping):
@@ -129,10 +129,10 @@ def _cell(field: str, value: Any, now: float) -> str:
 
 
 def _rank(value: Any) -> tuple[bool, float, str]:
-    """What is not known is less than anything; a count of replicas is how many are ready."""
+    """What is not known is less than anything, what looks alike is alike; a count of replicas is how many are ready."""
     if isinstance(value, Mapping):
         value = value.get("ready", str(value))
-    return value is not None, value if _is_number(value) else 0.0, "" if value is None or _is_number(value) else cell(value)
+    return value is not None, round(value, 2) if _is_number(value) else 0.0, "" if value is None or _is_number(value) else cell(value)
 
 
 def _is_number(value: Any) -> bool:

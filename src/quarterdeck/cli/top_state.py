@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from quarterdeck.cli.coming import NOUNS
 from quarterdeck.cli.top_rows import DEEPER, Table, ordered
 
 Page = Literal["", "explain", "logs", "yaml", "help"]
 _PAGES: Final[Mapping[str, Page]] = {"l": "logs", "e": "explain", "y": "yaml"}
 _MOVES: Final = {"up": -1, "k": -1, "down": 1, "j": 1, "page up": -1, "page down": 1, " ": 1, "home": -(10**6), "end": 10**6}
+_FAR: Final = 100
 _PAGEWISE: Final = ("page up", "page down", " ")
 HELP: Final = (
     ("up down · j k", "select a row; page up, page down, home, end"),
@@ -20,6 +22,7 @@ HELP: Final = (
     (":", "go to a noun, or to a thing by its name; tab completes"),
     ("s  S", "order by the next or the previous column"),
     ("r", "order the other way round"),
+    ("< >", "the columns, or the rest of long lines, to the left and right"),
     ("l", "its logs, followed"),
     ("e", "why it is as it is"),
     ("y", "all that is known of it, as YAML"),
@@ -42,6 +45,8 @@ class Place:
     down: bool = False
     wanted: str = ""
     scroll: int = 0
+    aside: int = 0
+    """How many columns after the first, or steps of a page's lines, lie to the left of what is shown."""
 
     @classmethod
     def of(cls, noun: str, within: str = "") -> Place:
@@ -116,6 +121,9 @@ def press(state: State, key: str, table: Table, nouns: Sequence[str], rows: int)
             return state.into(Place(here.noun, page="help"))
         case "p":
             return replace(state, paused=not state.paused)
+        case "<" | ">":
+            most = len(table.headings) - 2 if not here.page else _FAR
+            return state.at(replace(here, aside=min(max(here.aside + (1 if key == ">" else -1), 0), max(most, 0))))
     by = _MOVES.get(key, 0) * (rows if key in _PAGEWISE else 1)
     if here.page:
         turned = replace(here, page=_PAGES[key], scroll=0) if key in _PAGES and here.thing else here
@@ -146,10 +154,11 @@ def _go(state: State, wanted: str, nouns: Sequence[str], names: Sequence[str]) -
     """To a noun that begins so, or to why a thing is as it is."""
     found = next((noun for noun in nouns if wanted and noun.startswith(wanted)), "")
     if found:
-        return state.into(Place.of(found))
+        return replace(state, places=(Place.of(found),))
     if wanted in names or "/" in wanted or "->" in wanted:
         return state.into(Place(state.here.noun, page="explain", thing=wanted))
-    return replace(state, said=f"there is no noun {wanted!r}: {', '.join(nouns)}, or cluster/agent") if wanted else state
+    later = next((f"{noun} are not in this version: {hint}" for noun, hint in NOUNS.items() if wanted and noun.startswith(wanted)), "")
+    return replace(state, said=later or f"there is no noun {wanted!r}: {', '.join(nouns)}, or cluster/agent") if wanted else state
 
 
 def _choose(state: State, key: str, table: Table, by: int) -> State:

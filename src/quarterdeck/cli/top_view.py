@@ -20,8 +20,11 @@ BELOW: Final = 2
 _GAP: Final = 2
 _WIDEST: Final = 40
 """Columns of a cell that is not the last one."""
-_KEYS: Final = "↑↓ select · enter deeper · esc back · / filter · : go to · s order · l logs · e why · y yaml · ? help · q end"
-_PAGE_KEYS: Final = "↑↓ scroll · esc back · : go to · l logs · e why · y yaml · p pause · ? help · q end"
+_KEYS: Final = ("? help", "q end", "enter deeper", "esc back", "/ filter", ": go to", "l logs", "e why", "s order", "y yaml", "< > columns")
+_PAGE_KEYS: Final = ("? help", "q end", "esc back", "↑↓ scroll", "< > sideways", ": go to", "l logs", "e why", "y yaml", "p pause")
+"""What matters most comes first: what does not fit is left out, and `?` tells it."""
+_STEP: Final = 20
+"""Columns by which a page is shifted sideways."""
 
 
 def drawn(state: State, seen: Seen, table: Table, screen: Screen, room: int, *, old: str) -> list[str]:
@@ -66,7 +69,10 @@ def _path(state: State, seen: Seen, table: Table, screen: Screen) -> str:
     for place in state.places:
         name = place.page and f"{place.page} {place.thing}".strip()
         steps.append(name or f"{place.noun}{f' of {place.within}' if place.within else ''}")
-    parts = [screen.paint(clean(" › ".join(steps)), "bold")]
+    while len(steps) > 1 and len(" › ".join(steps)) > screen.width // 2:  # where one is matters more than how one came there
+        del steps[0]
+    trail = [*(["…"] if len(steps) < len(state.places) else []), *steps]
+    parts = [screen.paint(clean(" › ".join(trail)), "bold")]
     if not here.page:
         parts[0] += f" ({len(table.rows)} of {len(seen.items)})" if here.wanted else f" ({len(table.rows)})"
         if table.headings:
@@ -84,15 +90,21 @@ def _nothing(state: State, seen: Seen) -> str:
 
 
 def _table(state: State, table: Table, screen: Screen, room: int) -> list[str]:
-    columns = list(zip(table.headings, *table.rows, strict=True))
+    shown = [0, *range(1 + state.here.aside, len(table.headings))]
+    columns = [(table.headings[n], *(clean(row[n]) or "-" for row in table.rows)) for n in shown]
     widths = [max(map(len, column)) if n + 1 == len(columns) else min(max(map(len, column)), _WIDEST) for n, column in enumerate(columns)]
+    numeric = frozenset(at for at, n in enumerate(shown) if n in table.numeric)
     index = state.here.chosen(table.names)
     first = min(max(index - room // 2, 0), max(len(table.rows) - room, 0))
-    lines = [screen.paint(f"  {_row(table.headings, widths, table.numeric)}", "bold")]
-    for n, row in enumerate(table.rows[first : first + room], first):
-        text = _row([clean(one) or "-" for one in row], widths, table.numeric)
+    heading = f"  {_row([column[0] for column in columns], widths, numeric)}"
+    if len(heading) > screen.width:
+        heading = f"{cut(heading, screen.width - 2)} »"
+    lines = [screen.paint(heading, "bold")]
+    for n in range(first, min(first + room, len(table.rows))):
+        cells = [column[n + 1] for column in columns]
+        text = _row(cells, widths, numeric)
         marked = screen.paint(cut(f"> {text}", screen.width).ljust(screen.width), "reverse")
-        lines.append(marked if n == index else f"  {_coloured(row, text, screen)}")
+        lines.append(marked if n == index else f"  {_coloured(cells, text, screen)}")
     return lines
 
 
@@ -122,7 +134,12 @@ def _page(state: State, seen: Seen, room: int) -> list[str]:
     if not lines:
         return ["", f"  {clean(seen.trouble) or ('nothing yet' if seen.place else 'looking ...')}"]
     start = state.here.first(len(lines), room)
-    return [f" {line}" for line in lines[start : start + room]]
+    return [f" {line}" for line in _aside(lines[start : start + room], state.here.aside * _STEP)]
+
+
+def _aside(lines: Sequence[str], columns: int) -> Sequence[str]:
+    """Lines without so many of their first columns, and without colours then."""
+    return [plain(line)[columns:] for line in lines] if columns else lines
 
 
 def _foot(state: State, table: Table, screen: Screen) -> list[str]:
@@ -131,13 +148,18 @@ def _foot(state: State, table: Table, screen: Screen) -> list[str]:
     if state.typing:
         what = "rows with" if state.typing == "/" else "go to"
         return [f" {what} {state.typing}{clean(state.typed)}{screen.paint(' ', 'reverse')}", screen.paint(" enter · escape", "dim")]
-    keys = screen.paint(f" {_PAGE_KEYS if here.page else _KEYS}", "dim")
+    keys = screen.paint(f" {_fitting(_PAGE_KEYS if here.page else _KEYS, screen.width - 1)}", "dim")
     if state.said:
         return [screen.paint(f" {clean(state.said)}", "yellow"), keys]
     if here.page or not table.items:
         return ["", keys]
     command = following(here.noun, [table.items[here.chosen(table.names)]])
     return [f" {screen.paint('next:', 'dim')} {clean(command)}", keys]
+
+
+def _fitting(keys: Sequence[str], width: int) -> str:
+    """As many as there is room for."""
+    return next((text for n in range(len(keys), 0, -1) if len(text := " · ".join(keys[:n])) <= width), keys[0])
 
 
 def plain(text: str) -> str:

@@ -196,3 +196,43 @@ def test_cut_keeps_colours_and_counts_only_what_is_seen():
     assert cut("\x1b[31mabc\x1b[0mdef", 4) == "\x1b[31mabc\x1b[0md"
     assert cut("abc", 10) == "abc"
     assert cut("\x1b[1mabc\x1b[0m", 0) == "\x1b[1m\x1b[0m"
+
+
+def test_wide_characters_take_two_columns():
+    assert cut("日本語", 4) == "日本"
+    assert cut("日本語", 5) == "日本"
+    assert cut("a\u0301b", 2) == "a\u0301b"
+
+
+def test_columns_that_do_not_fit_are_announced_and_reached():
+    screen, seen = Screen(None, width=60), Seen(BEGIN.here, STATUS, tuple(THREE), at=1.0)
+    shown = drawn(BEGIN, seen, table(BEGIN.here), screen, 10, old="")
+    assert shown[2].endswith("»")
+    assert "RESTARTS" not in shown[2]
+    aside = keys(BEGIN, *">>>>>>")
+    shown = drawn(aside, seen, table(aside.here), screen, 10, old="")
+    assert "RESTARTS" in shown[2]
+    assert "a/x-1" in shown[3]
+    assert keys(aside, *"<<<<<<<<").here.aside == 0
+    assert keys(BEGIN, *">" * 50).here.aside == len(MEASURED["replicas"]) - 2
+
+
+def test_the_keys_that_matter_most_are_told_on_a_narrow_terminal():
+    for width in (20, 40, 80):
+        last = drawn(BEGIN, Seen(BEGIN.here, STATUS, tuple(THREE), at=1.0), table(BEGIN.here), Screen(None, width=width), 10, old="")[-1]
+        assert "? help · q end" in last
+
+
+def test_a_deep_path_keeps_its_end():
+    state = keys(keys(BEGIN, "e"), "l")
+    for _ in range(6):
+        state = state.into(Place("replicas", page="explain", thing="cluster/agent-with-a-long-name-0"))
+    line = drawn(state, Seen(), table(BEGIN.here, []), Screen(None, width=80), 10, old="")[1]
+    assert line.startswith(" … › ")
+    assert line.endswith("explain cluster/agent-with-a-long-name-0")
+
+
+def test_what_looks_alike_does_not_change_its_place():
+    idle = [replica(f"a/x-{n}", cpu=0.001 * (3 - n)) for n in range(3)]
+    assert table(BEGIN.here, idle).names == ["a/x-0", "a/x-1", "a/x-2"]
+    assert table(BEGIN.here, [{**one, "cpu": 0.004 - one["cpu"]} for one in idle]).names == ["a/x-0", "a/x-1", "a/x-2"]
