@@ -13,6 +13,12 @@ def test_status_is_one_screen(fake, qd):
     assert " Weakened         unsandboxed; cgroup v1\n" in ran.out
 
 
+def test_what_an_earlier_revision_serves_is_told_beside_what_is_ready(fake, qd, documents):
+    failing = {**documents.status(4, "failed"), "agents": {"ready": 0, "desired": 3}, "capacity": {"ready": 3, "desired": 3, "max": 8}}
+    fake.statuses = [failing]
+    assert " Replicas         0 of 3 ready, 3 of the earlier revision serving, at most 8\n" in qd("status").out
+
+
 LIMITS = {
     "store": {
         "database_bytes": 4096, "wal_bytes": 2 << 20, "kept_after_failure_bytes": 0, "head_file_bytes": 512,

@@ -101,7 +101,7 @@ def drawn(document: Document, screen: Screen) -> list[str]:
         lines += [line for one in failure_lines(document) for line in screen.wrapped(" ", one.strip())]
     rows = [
         ("Stopped", _stop(document.get("stopped"))),
-        ("Replicas", f"{document['agents']['ready']} of {document['agents']['desired']} ready, at most {document['capacity']['max']}"),
+        ("Replicas", _replicas(document)),
         ("Validation", _validation(document.get("validation") or [])),
         *(("Incident", _incident(one)) for one in document.get("incidents") or ()),
         ("Readiness", _readiness(document.get("readiness") or {})),
@@ -115,11 +115,15 @@ def drawn(document: Document, screen: Screen) -> list[str]:
 
 def state_of(document: Document) -> tuple[str, str]:
     """In a word, and how it is painted."""
-    if document["ready"]:
-        return "ready", "green"
-    if document.get("stopped"):
-        return "stopped", "yellow"
-    return ("failed", "red") if document.get("failure") else ("not ready", "yellow")
+    word = soundness.state_of(document)
+    return word, _PAINTED[word]
+
+
+def _replicas(document: Document) -> str:
+    agents, capacity = document["agents"], document["capacity"]
+    earlier = capacity.get("ready", agents["ready"]) - agents["ready"]
+    serving = f", {earlier} of the earlier revision serving" if earlier > 0 else ""
+    return f"{agents['ready']} of {agents['desired']} ready{serving}, at most {capacity['max']}"
 
 
 def _stop(stop: Document | None) -> str:
