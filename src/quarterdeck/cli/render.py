@@ -63,12 +63,15 @@ def dump_yaml(document: Any, out: TextIO) -> None:
 def table(screen: Screen, columns: Row, rows: Iterable[Row]) -> None:
     """Columns with a heading; in a pipe nothing is cut and nothing is folded.
 
-    On a terminal the last column folds, and where that is not enough each row becomes a paragraph: its first cell, then the others with
-    their headings.
+    On a terminal the last column folds; where that is not enough, columns that say nothing are left out, and then each row becomes a
+    paragraph: its first cell, then the others with their headings.
     """
     cells = [[clean(cell) or "-" for cell in row] for row in rows]
-    widths = [max(len(cell) for cell in column) for column in zip(columns, *cells, strict=True)]
-    room = screen.width - sum(widths[:-1]) - _GAP * (len(widths) - 1) if screen.width else widths[-1]
+    widths, room = _measured(screen, columns, cells)
+    if room < min(widths[-1], _READABLE):
+        said = [n for n in range(len(columns)) if n == 0 or any(row[n] != "-" for row in cells)]
+        columns, cells = [columns[n] for n in said], [[row[n] for n in said] for row in cells]
+        widths, room = _measured(screen, columns, cells)
     if room < min(widths[-1], _READABLE):
         screen.lines(*(line for row in cells for line in _paragraph(screen, columns, row)))
         return
@@ -79,6 +82,12 @@ def table(screen: Screen, columns: Row, rows: Iterable[Row]) -> None:
         lines.append(_row([*row[:-1], first], widths, screen))
         lines += [" " * (sum(widths[:-1]) + _GAP * (len(widths) - 1)) + line for line in more]
     screen.lines(*lines)
+
+
+def _measured(screen: Screen, columns: Row, cells: Sequence[Row]) -> tuple[list[int], int]:
+    """How wide each column is, and how much room is left for the last one."""
+    widths = [max(len(cell) for cell in column) for column in zip(columns, *cells, strict=True)]
+    return widths, screen.width - sum(widths[:-1]) - _GAP * (len(widths) - 1) if screen.width else widths[-1]
 
 
 def _row(row: Row, widths: Sequence[int], screen: Screen | None = None) -> str:

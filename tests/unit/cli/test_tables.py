@@ -67,3 +67,14 @@ def test_text_beside_a_label_breaks_at_words(width):
     lines = screen.wrapped(" Readiness        ", "38 of 100 · next: qd validate --deep, +4")
     assert max(map(len, lines)) <= width
     assert " ".join(" ".join(lines).split()) == "Readiness 38 of 100 · next: qd validate --deep, +4"
+
+
+def test_columns_that_say_nothing_go_before_a_table_becomes_paragraphs():
+    columns = ("NAME", "STATE", "PID", "RESTARTS", "AGE", "REASON")
+    rows = [("analysts/analyst-0", "ready", "", "", "3m", ""), ("analysts/analyst-1", "ready", "", "", "5m", "")]
+    assert drawn(40, columns, rows) == [
+        "NAME                STATE  AGE",
+        "analysts/analyst-0  ready  3m",
+        "analysts/analyst-1  ready  5m",
+    ]
+    assert drawn(100, columns, rows)[0].endswith("REASON")
