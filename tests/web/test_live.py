@@ -71,6 +71,33 @@ def test_a_killed_replica_is_seen_to_fall_and_to_return(surf, fleet):
     assert same(surf)
 
 
+def test_a_fall_that_is_over_before_a_page_could_show_it_is_shown_all_the_same(surf, fleet):
+    fleet.ready()
+    surf.go("/")
+    other = surf.context.new_page()
+    surf.go("/replicas", other)
+    stays(surf)
+    surf.page.evaluate(SEEN, "dot-edge/front-0")
+    old = fleet.replicas()["edge/front-0"]["pid"]
+    os.kill(old, signal.SIGKILL)
+    surf.wait("window.seen.includes('failed')")
+    fell = time.monotonic()
+    assert surf.page.get_attribute("[id='dot-edge/front-0'] use", "href") == "#m-failed"
+    assert surf.page.text_content("[id='dot-edge/front-0'] title") == "edge/front-0 fell"
+    assert "edge/front-0 fell" in surf.page.inner_text("#live")
+    surf.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    surf.wait("window.seen.at(-1) === 'ready'")
+    assert time.monotonic() - fell > 1.4
+    assert surf.page.inner_text("#live") == ""
+    assert same(surf)
+    other.bring_to_front()
+    surf.wait("document.getElementById('x-edge/front-0').querySelector('.said').textContent === 'ready'", page=other)
+    old = fleet.replicas()["edge/front-0"]["pid"]
+    os.kill(old, signal.SIGKILL)
+    surf.wait("document.getElementById('x-edge/front-0').querySelector('.said.failed')?.textContent === 'fell'", page=other)
+    surf.wait("document.getElementById('x-edge/front-0').querySelector('.said').textContent === 'ready'", page=other)
+
+
 def test_phases_turn_green_while_a_deployment_runs(surf, fleet):
     surf.go("/deployments")
     stays(surf)
@@ -172,3 +199,4 @@ def test_going_down_does_not_wait_for_open_pages(make_fleet, open_surf):
             assert fleet.left() == []
             assert "Traceback" not in fleet.written()
             surf.wait("document.querySelector('#live').textContent.includes('connection lost')")
+            surf.wait("document.querySelector('.pulse').innerText.includes('unknown, as of')")

@@ -119,6 +119,19 @@ FITS = """() => {
 }"""
 
 
+LONG = """() => {
+  const told = ':is(p, li, h1, h2, dt, dd, td, label, figcaption, legend, button, summary, .said, .dim, code)';
+  const parts = document.querySelectorAll(`main ${told}`);
+  parts.forEach((e) => e.append('w'.repeat(900)));
+  return parts.length;
+}"""
+END = """(() => {
+  const log = document.querySelector('.tail'), words = document.createRange();
+  words.selectNodeContents(log);
+  return [log.scrollHeight > log.clientHeight, words.getBoundingClientRect().bottom - log.getBoundingClientRect().bottom];
+})()"""
+
+
 @pytest.fixture(scope="module")
 def fleet(make_fleet):
     """The usual fleet with one agent more, whose every word is an attack, and with reasons that are no better."""
@@ -148,6 +161,66 @@ def test_every_page_answers_with_its_heading_and_a_title_of_its_own_and_fits_a_p
             wide += [f"{path} at {width}: {line}" for line in surf.page.evaluate(FITS)]
     assert not wide, "\n".join(wide)
     assert [paths for paths in titles.values() if len(paths) > 1] == []
+
+
+def test_no_word_however_long_makes_a_page_wider_than_its_window(surf):
+    wide = []
+    for path in PAGES:
+        surf.go(path)
+        surf.page.evaluate("document.body.dataset.every = 0")
+        assert surf.page.evaluate(LONG)
+        for width in (1280, 390):
+            surf.page.set_viewport_size({"width": width, "height": 844})
+            wide += [f"{path} at {width}: {line}" for line in surf.page.evaluate(FITS)]
+    assert not wide, "\n".join(wide)
+
+
+@pytest.mark.parametrize("path", ["/", "/journal", "/changes", "/clusters"])
+def test_on_a_phone_the_reason_of_a_row_is_in_sight_below_it(surf, path):
+    surf.page.set_viewport_size({"width": 390, "height": 844})
+    surf.go(path)
+    rows = surf.page.evaluate("""[...document.querySelectorAll('.rows .why')].map((why) => {
+      const box = why.getBoundingClientRect(), row = why.parentElement.getBoundingClientRect(), first = why.parentElement.children[0];
+      return [box.left >= 0 && box.right <= innerWidth, box.top >= first.getBoundingClientRect().bottom - 1, row.width <= innerWidth];
+    })""")
+    assert rows
+    assert [row for row in rows if not all(row)] == []
+
+
+def test_a_log_is_open_at_its_end_and_stays_there_until_the_reader_goes_up(surf, fleet):
+    surf.go("/replicas/edge/poet-0")
+    fleet.ask("edge/poet", "recite")
+    longer, below = surf.page.evaluate(END)
+    assert longer
+    assert below < 20
+    shown = len(surf.page.text_content(".tail"))
+    fleet.ask("edge/poet", "echo", "hello")
+    fleet.ask("edge/poet", "recite")
+    surf.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    surf.wait("(shown) => document.querySelector('.tail').textContent.length !== shown", shown)
+    assert surf.page.evaluate(END)[1] < 20
+    surf.page.evaluate("document.querySelector('.tail').scrollTop = -300")
+    surf.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    surf.page.wait_for_timeout(1500)
+    assert surf.page.evaluate("document.querySelector('.tail').scrollTop") < -200
+
+
+def test_a_line_of_a_log_has_one_time_and_its_stream_in_a_word(surf):
+    surf.go("/replicas/edge/poet-0")
+    shown = surf.page.text_content(".tail")
+    assert {"err", "out"} == set(surf.page.locator(".tail .stream").all_inner_texts())
+    assert re.search(r"\d{4}-\d\d-\d\d[T ]\d\d:", shown) is None
+    amber = surf.page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--draining')")
+    assert amber not in surf.page.evaluate("[...document.querySelectorAll('.tail *')].map((e) => getComputedStyle(e).color)")
+
+
+def test_many_states_of_a_replica_are_reached_by_keyboard(surf, axe):
+    surf.go("/replicas/core/worker-0")
+    surf.page.evaluate("document.body.dataset.every = 0")
+    more = "for (let n = 0; n < 60; n++) ((list) => list.append(list.children[0].cloneNode(true)))(document.querySelector('.history ol'))"
+    surf.page.evaluate(more)
+    assert surf.page.evaluate("document.querySelector('.history').scrollHeight > document.querySelector('.history').clientHeight")
+    assert axe(surf.page, ["scrollable-region-focusable", "aria-allowed-role", "list"]) == []
 
 
 def test_every_link_of_every_page_leads_somewhere(surf):
@@ -248,8 +321,9 @@ def test_what_an_agent_says_is_text_on_every_page(surf, fleet):
     surf.go("/replicas/edge/poet-0")
     shown = surf.page.text_content("pre.log[aria-label=Log]")
     for line in HOSTILE:
-        if not line.startswith(("\x1b", "long")):
+        if not line.startswith(("\x1b", "long", "\u202e")):
             assert line in shown
+    assert not set("\u202e\u202c\u2066\u200f\x1b\x07") & set(shown)
     assert "w" * 1000 in shown
     surf.go("/changes")
     assert HOSTILE[0] in surf.main()
@@ -268,6 +342,7 @@ def test_what_an_agent_answers_is_text_however_it_fails(surf):
         surf.page.fill("#payload", payload)
         surf.press("button:text-is('Send')")
         assert surf.page.evaluate(INNOCENT) == [], verb
+        assert surf.page.evaluate(FITS) == [], verb
         assert "<script>" in surf.page.inner_text("#answer") or "no JSON" in surf.page.inner_text("#answer"), verb
 
 

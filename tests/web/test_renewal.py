@@ -153,3 +153,12 @@ def test_the_age_of_the_heartbeat_has_a_chart(surf):
     surf.go("/replicas/one/reader-0")
     surf.wait("document.querySelectorAll('#charts[data-drawn] figure').length === 6")
     assert surf.page.locator("#charts figcaption").all_inner_texts()[-1] == "Heartbeat age, s"
+    assert re.fullmatch(r"(no data|[\d.]+ s) at \d\d:\d\d:\d\d UTC", surf.page.locator("#charts small").all_inner_texts()[-1])
+    assert surf.page.locator(".u-legend").count() == 0
+
+
+def test_a_chart_tells_its_value_and_scale_without_scripts(served, open_surf):
+    with open_surf(served, link=served.link(), java_script_enabled=False) as surf:
+        surf.go("/replicas/one/reader-0")
+        assert all(re.search(r"no data|now .*; from .* to ", words) for words in surf.page.locator("#charts small").all_inner_texts())
+        assert surf.page.locator("#charts small").count() == 6

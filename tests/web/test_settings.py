@@ -91,6 +91,7 @@ def test_the_pages_of_tokens_fit_a_phone_have_no_barrier_and_need_no_scripts(ser
         surf.page.select_option("#role", "operator")
         surf.page.click("text=Make it")
         made = surf.page.inner_text("#secret").split("_")[1]
+        assert surf.page.locator("noscript").count() == 0, "to load it again would lose the secret"
         surf.page.click("text=All tokens")
         surf.page.click(f"[aria-label='Revoke {made}']")
         surf.page.click("button[name=confirmed]")

@@ -19,6 +19,14 @@ class Spark:
     least: float
     most: float
 
+    @property
+    def words(self) -> str:
+        """The same without a picture: what it is now, and between what it was."""
+        if not self.path:
+            return "no data"
+        now = "no data now" if self.last is None else f"now {self.last:.3g}"
+        return f"{now}; from {self.least:.3g} to {self.most:.3g}"
+
 
 def spark(values: Sequence[float | None], *, top: float | None = None) -> Spark:
     """A line through `values`, evenly spaced, oldest first; None breaks it. Its scale is 0 to `top` or the largest value."""

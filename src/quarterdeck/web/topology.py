@@ -1,14 +1,14 @@
 """Where clusters, agents and links stand in the picture of a fleet: pure geometry, in pixels of an SVG.
 
 Clusters are drawn in columns, senders left of receivers (longest path from a cluster that nobody sends to; a link that would close a circle
-is drawn backwards). A replica is a mark of its own up to MARKS of an agent; beyond, states are counted.
+leads back to the left). A replica is a mark of its own up to MARKS of an agent; beyond, states are counted.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 MARKS: Final = 64
@@ -16,6 +16,8 @@ MARKS: Final = 64
 PER_ROW: Final = 16
 _WIDTH, _GAP_X, _GAP_Y, _HEAD, _NAME, _ROW, _FOOT = 236.0, 120.0, 28.0, 34.0, 24.0, 14.0, 10.0
 _INSET, _MARK = 12.0, 13.0
+_ASIDE, _LANE, _TURN = 16.0, 26.0, 8.0
+"""Pixels between a link forward and one back, between the lanes of those that lead back below the boxes, and of their corners."""
 Json = dict[str, Any]
 
 
@@ -29,6 +31,7 @@ class Mark:
     name: str
     title: str
     count: int = 1
+    restarts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +90,14 @@ def picture(clusters: Sequence[Json], agents: Sequence[Json], links: Sequence[Js
     width = (max(column.values(), default=0) + 1) * (_WIDTH + _GAP_X) - _GAP_X
     placed = [_lowered(box, (height - heights[column[box.cluster["name"]]] + _GAP_Y) / 2) for box in boxes]
     by_name = {box.cluster["name"]: box for box in placed}
-    known = [k for k in links if k["from"] in by_name and k["to"] in by_name]
-    return Picture(width, height, tuple(placed), tuple(_arc(k, by_name[k["from"]], by_name[k["to"]]) for k in known))
+    arcs = []
+    for k in links:
+        if k["from"] in by_name and k["to"] in by_name:
+            source, target = by_name[k["from"]], by_name[k["to"]]
+            around = source.x - target.x > _WIDTH + _GAP_X
+            height += _LANE * around
+            arcs.append(_around(k, source, target, height) if around else _arc(k, source, target))
+    return Picture(width, height, tuple(placed), tuple(arcs))
 
 
 def columns(names: Sequence[str], pairs: Iterable[tuple[str, str]]) -> dict[str, int]:
@@ -136,7 +145,8 @@ def _box(cluster: Json, x: float, y: float, agents: Sequence[Json], replicas: Se
 def _marks(replicas: Sequence[Json], x: float, y: float) -> tuple[Mark, ...]:
     if len(replicas) <= MARKS:
         return tuple(
-            Mark(x + 6 + n % PER_ROW * _MARK, y + 6 + n // PER_ROW * _ROW, r["state"], r["name"], _title(r)) for n, r in enumerate(replicas)
+            Mark(x + 6 + n % PER_ROW * _MARK, y + 6 + n // PER_ROW * _ROW, r["state"], r["name"], _title(r), restarts=r["restarts"])
+            for n, r in enumerate(replicas)
         )
     counts = Counter(r["state"] for r in replicas)
     return tuple(
@@ -150,20 +160,28 @@ def _title(r: Json) -> str:
 
 
 def _lowered(box: Box, by: float) -> Box:
-    roles = tuple(
-        Role(r.agent, r.y + by, tuple(Mark(m.x, m.y + by, m.state, m.name, m.title, m.count) for m in r.marks)) for r in box.roles
-    )
-    return Box(box.cluster, box.x, box.y + by, box.width, box.height, roles)
+    roles = tuple(replace(r, y=r.y + by, marks=tuple(replace(m, y=m.y + by) for m in r.marks)) for r in box.roles)
+    return replace(box, y=box.y + by, roles=roles)
 
 
 def _arc(link: Json, source: Box, target: Box) -> Arc:
-    """From the right side of the sender to the left of the receiver; backwards or within a column around the boxes' right sides."""
+    """Through the gap between them: from the side of the sender that faces the receiver; one that leads back runs below one forward."""
     y1, y2 = source.y + source.height / 2, target.y + target.height / 2
     if target.x > source.x:
-        x1, x2 = source.x + source.width, target.x
-        middle = (x1 + x2) / 2
-        return Arc(link, f"M{x1:.0f} {y1:.0f}C{middle:.0f} {y1:.0f} {middle:.0f} {y2:.0f} {x2 - 5:.0f} {y2:.0f}", middle, (y1 + y2) / 2)
-    x1, x2 = source.x + source.width, target.x + target.width
-    out = max(x1, x2) + _GAP_X / 2.5
-    y1, y2 = y1 + 12, y2 - 12 if abs(y1 - y2) > 1 else y2 + 26
-    return Arc(link, f"M{x1:.0f} {y1:.0f}C{out:.0f} {y1:.0f} {out:.0f} {y2:.0f} {x2 + 5:.0f} {y2:.0f}", out - 8, (y1 + y2) / 2)
+        x1, x2, tip, label = source.x + source.width, target.x, -5.0, 0.0
+    else:
+        x1, x2, tip, label = source.x, target.x + target.width, 5.0, _ASIDE + 8
+        y1, y2 = y1 + _ASIDE, y2 + _ASIDE
+    middle = (x1 + x2) / 2
+    path = f"M{x1:.0f} {y1:.0f}C{middle:.0f} {y1:.0f} {middle:.0f} {y2:.0f} {x2 + tip:.0f} {y2:.0f}"
+    return Arc(link, path, middle, (y1 + y2) / 2 + label)
+
+
+def _around(link: Json, source: Box, target: Box, lane: float) -> Arc:
+    """Back over more than one column, where boxes are in the way: out at the left, below all boxes at height `lane`, in at the right."""
+    y1, y2, t = source.y + source.height / 2 + _ASIDE, target.y + target.height / 2 + _ASIDE, _TURN
+    x1, x2 = source.x - _GAP_X / 4, target.x + target.width + _GAP_X / 4
+    down = f"M{source.x:.0f} {y1:.0f}H{x1 + t:.0f}Q{x1:.0f} {y1:.0f} {x1:.0f} {y1 + t:.0f}V{lane - t:.0f}"
+    along = f"Q{x1:.0f} {lane:.0f} {x1 - t:.0f} {lane:.0f}H{x2 + t:.0f}Q{x2:.0f} {lane:.0f} {x2:.0f} {lane - t:.0f}"
+    up = f"V{y2 + t:.0f}Q{x2:.0f} {y2:.0f} {x2 - t:.0f} {y2:.0f}H{target.x + target.width + 5:.0f}"
+    return Arc(link, down + along + up, (x1 + x2) / 2, lane)

@@ -59,3 +59,9 @@ def test_time_goes_right_and_more_is_higher():
 def test_a_scale_that_is_given_holds_until_a_value_is_larger():
     assert points(spark([5.0], top=10.0))[0][2] > points(spark([5.0]))[0][2]
     assert points(spark([20.0], top=10.0))[0][2] == points(spark([20.0]))[0][2]
+
+
+def test_without_a_picture_it_says_what_is_now_and_between_what_it_was():
+    assert spark([]).words == spark([None, None]).words == "no data"
+    assert spark([1, 4.25, 2]).words == "now 2; from 1 to 4.25"
+    assert spark([1, 2, None]).words == "no data now; from 1 to 2"

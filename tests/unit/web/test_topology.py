@@ -1,6 +1,7 @@
 """The picture of a fleet: every cluster has its place, senders stand left of receivers, and no size breaks it."""
 
-from itertools import combinations
+import re
+from itertools import combinations, pairwise
 
 import pytest
 from hypothesis import given
@@ -85,6 +86,38 @@ def test_a_circle_is_drawn_with_its_last_link_backwards(links):
     at = {box.cluster["name"]: box.x for box in made.boxes}
     assert [at[a] < at[b] for a, b in links] == [True] * (len(links) - 1) + [False]
     assert len(made.arcs) == len(links)
+
+
+def passed(path):
+    """Points of a path made of straight lines and corners, close to each other."""
+    x = y = 0.0
+    for sign, numbers in re.findall(r"([MHVQ])([\d. -]*)", path):
+        *_, before, last = (0.0, *(float(one) for one in numbers.split()))
+        right, down = (last, y) if sign == "H" else (x, last) if sign == "V" else (before, last)
+        if sign in "HV":
+            yield from [(x + (right - x) * k / 50, y + (down - y) * k / 50) for k in range(51)]
+        x, y = right, down
+
+
+@pytest.mark.parametrize("length", [2, 3, 5])
+def test_a_link_back_leaves_its_sender_towards_its_receiver_and_passes_behind_no_box(length):
+    names = NAMES[:length]
+    made = drawn({name: [3] for name in names}, [*pairwise(names), (names[-1], names[0])])
+    boxes, back = {box.cluster["name"]: box for box in made.boxes}, made.arcs[-1]
+    source, target = boxes[names[-1]], boxes[names[0]]
+    assert back.path.startswith(f"M{source.x:.0f} ")
+    end = back.path.replace("H", " H").split()[-1 if length > 2 else -2].lstrip("H")
+    assert float(end) == target.x + target.width + 5
+    assert target.x + target.width < back.x < source.x
+    if length > 2:
+        inside = [(p, b.cluster["name"]) for p in passed(back.path) for b in made.boxes if within(*p, b)]
+        assert inside == []
+        assert back.y <= made.height
+    assert not any(within(back.x, back.y - 7, box) for box in made.boxes)
+
+
+def within(x, y, box):
+    return box.x + 1 < x < box.x + box.width - 1 and box.y + 1 < y < box.y + box.height - 1
 
 
 def test_a_link_of_a_cluster_that_is_not_seen_is_not_drawn():

@@ -1,7 +1,7 @@
 // The charts of a replica's page: the last ten minutes from the API, a missing heartbeat drawn as a gap.
 "use strict";
 (() => {
-  const SHOWN = [["lag_ms", "Loop lag", "ms", 1], ["inflight", "In flight", "", 1], ["memory_bytes", "Memory", "MiB", 1 / 1048576], ["cpu", "Processor", "% of a core", 100], ["handled", "Handled", "a second", 1], ["beat_age", "Heartbeat age", "s", 1]];
+  const SHOWN = [["lag_ms", 1], ["inflight", 1], ["memory_bytes", 1 / 1048576], ["cpu", 1], ["handled", 1], ["beat_age", 1]]; // as the page names them
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
   const utc = (at, length) => new Date(at * 1000).toISOString().slice(11, 11 + length);
   let drawn = [], box = null, loading = null;
@@ -35,16 +35,19 @@
     if (!times.length) return;
     if (box !== now || !now.dataset.drawn) {
       drawn.forEach(([plot]) => plot.destroy());
-      now.replaceChildren();
-      drawn = SHOWN.map(([name, title, unit, by]) => {
-        const figure = document.createElement("figure"), caption = document.createElement("figcaption");
-        caption.textContent = unit ? `${title}, ${unit}` : title;
-        figure.append(caption);
-        now.append(figure);
+      drawn = SHOWN.map(([name, by], nth) => {
+        const figure = now.children[nth], value = figure.lastElementChild;
+        figure.querySelector("svg")?.remove();
         const axis = { stroke: colour("--dim"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "11px system-ui" };
-        const options = { width: Math.max(figure.clientWidth - 26, 120), height: 120, cursor: { sync: { key: "replica" } }, scales: { y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.1 : 1] } },
-          axes: [{ ...axis, size: 24, space: 70, values: (_, ticks, _axis, _space, apart) => ticks.map((at) => utc(at, apart < 60 ? 8 : 5)) }, { ...axis, size: 44 }], series: [{ value: (_, at) => at === null ? "" : `${utc(at, 8)} UTC` }, { label: title, stroke: colour("--accent"), width: 1.4, spanGaps: false, points: { show: false } }] };
-        return [new uPlot(options, [times, of(name, by)], figure), name, by];
+        const tell = (plot) => {
+          const n = plot.cursor.idx ?? plot.data[0].length - 1, y = plot.data[1][n];
+          value.textContent = `${y == null ? "no data" : `${+y.toPrecision(3)} ${value.dataset.unit}`} at ${utc(plot.data[0][n], 8)} UTC`;
+        };
+        const options = { legend: { show: false }, hooks: { ready: [tell], setCursor: [tell], setData: [tell] }, width: Math.max(figure.clientWidth - 26, 120), height: 120, cursor: { sync: { key: "replica" } }, scales: { y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.1 : 1] } },
+          axes: [{ ...axis, size: 24, space: 70, values: (_, ticks, _axis, _space, apart) => ticks.map((at) => utc(at, apart < 60 ? 8 : 5)) }, { ...axis, size: 44 }], series: [{}, { stroke: colour("--accent"), width: 1.4, spanGaps: false, points: { show: false } }] };
+        const plot = new uPlot(options, [times, of(name, by)], figure);
+        figure.append(value);
+        return [plot, name, by];
       });
       now.dataset.drawn = "yes";
       box = now;

@@ -8,44 +8,69 @@
   const make = (tag, given = {}, ...inside) => { const made = Object.assign(document.createElement(tag), given); made.append(...inside); return made; };
 
   // ---- news: one stream for all tabs. The tab that holds the lock listens and tells the others.
-  const APART = 600, UNHEARD = 2;
-  const channel = "BroadcastChannel" in window ? new BroadcastChannel("quarterdeck") : null;
-  let last = 0, waiting = 0, fetched = Date.now(), busy = false, again = false, source = null, heard = false, lost = false, renewed = new Date(), stale = false;
+  const APART = 600, UNHEARD = 2, LOST = 5000, FALLEN = 1500, LONGEST = 30;
+  const channel = new BroadcastChannel("quarterdeck");
+  const fell = new Map();
+  let last = 0, waiting = 0, fetched = Date.now(), busy = false, again = false, source = null, heard = false, lost = 0, renewed = new Date(), misses = 0, out = false, retry = 0, leave = null;
 
   function sign() {
-    const words = [lost && "connection lost, trying again…", stale && `not renewed since ${renewed.toISOString().slice(11, 19)} UTC`].filter(Boolean).join(" · ");
-    if ($("#live") && $("#live").textContent !== words) $("#live").textContent = words;
+    const now = Date.now(), when = `${renewed.toISOString().slice(11, 19)} UTC`, down = [...fell.keys()].filter((name) => fell.get(name) > now);
+    const words = [!out && lost && "connection lost, trying again…", misses && `not renewed since ${when}`, down.length && `${down.slice(0, 3).join(", ")} fell`].filter(Boolean).join(" · ");
+    if ($("#live").textContent !== words) $("#live").textContent = words;
+    if ($("#asof")) $("#asof").textContent = when;
+    document.body.classList.toggle("away", Boolean(out || (lost || misses) && now - Math.max(lost, renewed) > LOST));
   }
+  function fault(...words) { $("#fault").replaceChildren(...words.length ? [make("p", { className: "trouble", role: "alert" }, ...words)] : []); }
   function hear(message) {
     if (message.asks) { if (source) channel.postMessage({ open: source.readyState === EventSource.OPEN }); return; }
-    if (message.open !== undefined) {
-      if (message.open && lost) soon(); // whatever happened meanwhile was not heard
-      [heard, lost] = [message.open, !message.open];
-      sign();
+    if (message.out) {
+      out = true;
+      source?.close();
+      clearTimeout(retry);
+      leave?.();
+      source = leave = null;
+      fault("You were logged out: ", make("code", { textContent: "qd open" }), " logs in again.");
     }
+    if (message.open !== undefined) {
+      if (message.open && out) { out = false; fault(); enlist(); }
+      if (message.open && lost) soon(); // whatever happened meanwhile was not heard
+      heard = message.open;
+      lost = heard ? 0 : lost || Date.now();
+    }
+    sign();
     const follows = document.body.dataset.follows;
     if (message.seq > last) { last = message.seq; if (!follows) soon(); }
     if (message.roots && follows && (!message.roots.length || follows === "*" || message.roots.includes(follows))) soon();
   }
-  function tell(message) { hear(message); if (channel) channel.postMessage(message); }
+  function tell(message) { hear(message); channel.postMessage(message); }
+  const ended = () => fetch("/favicon.ico", { cache: "no-store" }).then(({ status }) => { if (status === 401 || status === 403) tell({ out: true }); return out; }, () => false);
   function listen() {
-    source = new EventSource("/live");
-    source.onopen = () => tell({ open: true });
-    source.addEventListener("news", (event) => tell({ seq: Number(event.lastEventId) }));
-    source.addEventListener("work", (event) => tell({ roots: JSON.parse(event.data) }));
-    source.onerror = () => {
-      tell({ open: false });
-      if (source.readyState === EventSource.CLOSED) setTimeout(listen, 2000);
-    };
-    return new Promise(() => {}); // holds the lock for as long as the tab lives
+    let tries = 0;
+    return new Promise((resolve) => { // holds the lock for as long as the tab lives and is logged in
+      leave = resolve;
+      function open() {
+        source = new EventSource("/live");
+        source.onopen = () => tell({ open: true });
+        source.addEventListener("news", (event) => { tries = 0; tell({ seq: Number(event.lastEventId) }); });
+        source.addEventListener("work", (event) => tell({ roots: JSON.parse(event.data) }));
+        source.onerror = async () => {
+          source.close();
+          tell({ open: false });
+          if (!await ended()) retry = setTimeout(open, Math.min(2 ** tries++, LONGEST) * 1000);
+        };
+      }
+      if (out) resolve(); else open();
+    });
   }
-  if (channel) { channel.onmessage = (event) => hear(event.data); channel.postMessage({ asks: true }); }
-  if (navigator.locks && channel) navigator.locks.request("quarterdeck-live", listen); else listen();
-  addEventListener("pagehide", () => source && source.close());
+  function enlist() { if (navigator.locks) navigator.locks.request("quarterdeck-live", listen); else listen(); }
+  channel.onmessage = (event) => hear(event.data);
+  channel.postMessage({ asks: true });
+  enlist();
+  addEventListener("pagehide", () => source?.close());
 
   // ---- the page is fetched again when there is news, or when it has grown old; what the reader is doing is left alone.
   function soon() {
-    if (document.hidden || waiting) return;
+    if (document.hidden || waiting || out) return;
     waiting = setTimeout(refresh, Math.max(0, APART - (Date.now() - fetched)));
   }
   const dirty = (field) => field.type === "hidden" ? false : field.tagName === "SELECT" ? [...field.options].some((o) => o.selected !== o.defaultSelected) : field.value !== field.defaultValue;
@@ -53,11 +78,24 @@
   const callbacks = {
     beforeNodeMorphed: (old, fresh) => {
       if (old.nodeName === "DETAILS" && old.dataset.state !== fresh.dataset?.state) old.open = fresh.open;
-      return !(old.nodeType === 1 && (old.id === "dialog" || old.id === "live" || old.id === "charts" && old.dataset.drawn || old.id === "answer" || old.dataset.said || old.matches(CONTROLS) && (dirty(old) || old === document.activeElement)));
+      return !(old.nodeType === 1 && (["dialog", "live", "fault", "answer"].includes(old.id) || old.id === "charts" && old.dataset.drawn || old.dataset.said || old.matches(CONTROLS) && (dirty(old) || old === document.activeElement)));
     },
-    beforeAttributeUpdated: (name) => name !== "open",
+    beforeAttributeUpdated: (name) => name !== "open" && name !== "tabindex",
     beforeNodeRemoved: (old) => !(old.nodeType === 1 && old.dataset.kept),
   };
+  // A replica is often back before anybody could see that it was away: one that was restarted since is shown as fallen for a while.
+  function falls(fresh) {
+    const had = new Map(all("[data-life]").map((shown) => shown.dataset.life.split(" ")));
+    for (const shown of all("[data-life]", fresh)) {
+      const [name, restarts] = shown.dataset.life.split(" ");
+      if (Number(restarts) > Number(had.get(name))) { fell.set(name, Date.now() + FALLEN); setTimeout(soon, FALLEN); }
+      if (!(fell.get(name) > Date.now())) continue;
+      for (const part of [shown, ...all(".mark, .said", shown)]) part.classList.replace(part.classList[1], "failed");
+      all("use", shown).forEach((use) => use.setAttribute("href", "#m-failed"));
+      all(".said", shown).forEach((words) => { words.lastChild.textContent = "fell"; });
+      all("title", shown).forEach((words) => { words.textContent = `${name} fell`; });
+    }
+  }
   async function refresh() {
     waiting = 0;
     if (busy) { again = true; return; }
@@ -66,19 +104,18 @@
     const here = location.href;
     try {
       const answer = await fetch(here, { headers: { Accept: "text/html" } });
-      if (answer.status === 401 || answer.status === 403) { location.reload(); return; }
+      if (answer.status === 401 || answer.status === 403) { if (!await ended()) location.reload(); return; }
       if (here !== location.href) return;
-      stale = !answer.ok && answer.status !== 404; // what is not there any more is news, and drawn in the frame
-      if (stale) return;
+      if (!answer.ok && answer.status !== 404) { misses++; return; } // what is not there any more is news, and drawn in the frame
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
       if (here !== location.href) return;
+      falls(fresh);
       Idiomorph.morph(document.body, fresh.body.childNodes, { morphStyle: "innerHTML", callbacks });
       document.title = fresh.title;
-      renewed = new Date();
-      Object.assign(document.body.dataset, { every: fresh.body.dataset.every, follows: fresh.body.dataset.follows });
+      Object.assign(document.body.dataset, fresh.body.dataset);
       htmx.process(document.body);
-      decorate();
-    } catch { stale = true; /* nobody answers: the next round tries again */ } finally {
+      shown();
+    } catch { misses++; /* nobody answers: a later round tries again */ } finally {
       sign();
       busy = false;
       fetched = Date.now();
@@ -86,11 +123,12 @@
     }
   }
   setInterval(() => {
-    const { every, follows } = document.body.dataset;
-    const patience = Number(every) && (follows && !heard ? UNHEARD : Number(every)); // nobody tells of work: look more often
+    const every = Number(document.body.dataset.every);
+    const patience = every && (misses ? Math.min(2 ** misses, LONGEST) : heard ? every : Math.min(every, UNHEARD)); // nobody tells: look more often
     if (patience && Date.now() - fetched > patience * 1000) soon();
+    sign();
   }, 500);
-  document.addEventListener("visibilitychange", () => { if (!document.hidden) soon(); });
+  document.addEventListener("visibilitychange", soon);
 
   // ---- what pages carry only with scripts
   function decorate() {
@@ -98,29 +136,50 @@
     const search = $("#row-filter");
     if (search) sift(search.value);
   }
-  document.body.addEventListener("htmx:afterSettle", () => { fetched = Date.now(); renewed = new Date(); stale = false; sign(); decorate(); });
-  document.body.addEventListener("htmx:historyRestore", decorate);
-  document.body.addEventListener("htmx:configRequest", (event) => { event.detail.headers.Accept = "text/html"; });
-  document.body.addEventListener("htmx:beforeSwap", ({ detail }) => {
-    if (detail.xhr.status >= 500) return;
-    detail.isError = false;
-    detail.shouldSwap = detail.xhr.responseText.includes('id="dialog"');
-    if (detail.shouldSwap) return;
-    // turned away at the door, where no page is drawn: the words alone came
-    if (detail.requestConfig.verb === "get") location.assign(detail.pathInfo.finalRequestPath);
-    else $("#live").textContent = new DOMParser().parseFromString(detail.xhr.responseText, "text/html").querySelector("main").innerText;
+  function shown() { fetched = Date.now(); renewed = new Date(); misses = 0; sign(); decorate(); }
+
+  // ---- from page to page. What cannot be shown is told, and what was written stays.
+  const on = (name, act) => document.body.addEventListener(`htmx:${name}`, act);
+  let place = location.pathname;
+  on("afterSettle", () => {
+    shown();
+    const moved = place !== location.pathname, focused = document.activeElement;
+    place = location.pathname;
+    if (moved && !location.hash) scrollTo(0, 0);
+    const title = $("h1");
+    if (title && (focused === document.body || moved && !focused.matches(`${CONTROLS}, [autofocus]`))) { title.tabIndex = -1; title.focus({ preventScroll: true }); }
   });
-  document.body.addEventListener("htmx:afterSwap", (event) => {
-    for (const name of ["every", "follows"]) {
-      const found = new RegExp(`data-${name}="([^"]*)"`).exec(event.detail.xhr.responseText);
-      if (found) document.body.dataset[name] = found[1];
+  // htmx loads the page anew for Back and Forward: where it was read is kept
+  addEventListener("popstate", () => sessionStorage.setItem("back", sessionStorage.getItem(location.href)));
+  const back = sessionStorage.getItem("back");
+  sessionStorage.removeItem("back");
+  if (back) addEventListener("load", () => setTimeout(scrollTo, 50, 0, back));
+  on("configRequest", (event) => { event.detail.headers.Accept = "text/html"; });
+  const ADVICE = { get: " Try again, or ask: ", post: " What you wrote is still here. It may have been done or not: look before you send it again, or ask: " };
+  const failed = (verb, words) => fault(words, ADVICE[verb], make("code", { textContent: "qd status" }));
+  on("sendError", ({ detail }) => failed(detail.requestConfig.verb, "No answer: the control plane is away."));
+  on("beforeSwap", ({ detail }) => {
+    const { xhr, requestConfig: { verb } } = detail, { status } = xhr;
+    const page = new DOMParser().parseFromString(xhr.responseText, "text/html"), drawn = $("#dialog", page), refusal = $(".hero[role=alert]", page);
+    detail.isError = false;
+    detail.shouldSwap = Boolean(drawn && (verb === "get" ? status < 500 : !refusal));
+    if (detail.shouldSwap) {
+      sessionStorage.setItem(location.href, scrollY);
+      Object.assign(document.body.dataset, page.body.dataset);
+      return;
     }
+    // turned away at the door, where no page is drawn: the words alone came
+    if (verb === "get" && status < 500) { location.assign(detail.pathInfo.finalRequestPath); return; }
+    const told = all("h1, p:not(:has(a))", refusal || page.body).map((part) => part.textContent).join(". ") || page.body.textContent.slice(0, 300);
+    const words = `${status} ${xhr.statusText}: ${told}.`;
+    if (status < 500) { fault(words); if (!drawn) ended(); } else failed(verb, words);
   });
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-copy], #find, #help");
+    if (!event.target.closest(".systems summary")) fold();
     if (!button) return;
     if (button.id === "find") return void palette();
-    if (button.id === "help") return void help();
+    if (button.id === "help") return void ask("#keys");
     const say = (words) => {
       button.textContent = words;
       button.dataset.said = "yes"; // for as long a new state of the page leaves it alone
@@ -147,9 +206,7 @@
     let field = $("[data-slash]") || $("#row-filter");
     const table = $("table[data-filter]");
     if (!field && table) {
-      field = make("input", { id: "row-filter", placeholder: "filter rows", autocomplete: "off" });
-      field.dataset.kept = "yes";
-      field.setAttribute("aria-label", "Filter rows");
+      field = made("#sifter").firstChild;
       field.addEventListener("input", () => sift(field.value));
       (table.closest(".scroll") || table).before(field);
     }
@@ -163,7 +220,15 @@
   }
 
   // ---- palette and help
-  const follow = (path) => { $("#dialog").close(); htmx.ajax("GET", path, { target: "body", swap: "morph:innerHTML" }).then(() => { history.pushState({}, "", path); scrollTo(0, 0); }); };
+  const made = (template) => $(template).content.cloneNode(true);
+  function ask(template) { $("#dialog").replaceChildren(made(template)); $("#dialog").showModal(); }
+  function follow(path) { // by a link like any other, so that it is history like any other
+    const link = make("a", { href: path });
+    $("#dialog").append(link);
+    htmx.process(link);
+    link.click();
+    $("#dialog").close();
+  }
   function match(text, name) {
     let at = -1, cost = 0;
     for (const letter of text) {
@@ -175,13 +240,8 @@
     return cost + name.length / 100;
   }
   async function palette() {
-    const dialog = $("#dialog"), field = make("input", { placeholder: "Go to a page, cluster, agent, replica, or do something", autocomplete: "off" });
-    const list = make("ul", { id: "found" });
-    list.setAttribute("role", "listbox");
-    list.setAttribute("aria-label", "Found");
-    for (const [name, value] of [["role", "combobox"], ["aria-expanded", "true"], ["aria-controls", "found"], ["aria-label", "Find"]]) field.setAttribute(name, value);
-    dialog.replaceChildren(field, list);
-    dialog.showModal();
+    ask("#finder");
+    const field = $("#dialog input"), list = $("#found");
     const query = new URLSearchParams(location.search).get("system");
     const answer = await fetch("/palette" + (query ? `?system=${encodeURIComponent(query)}` : ""));
     const items = answer.ok ? await answer.json() : [];
@@ -211,16 +271,10 @@
     });
     show();
   }
-  function help() {
-    const keys = [["Ctrl K or :", "find anything"], ["/", "filter"], ["j k", "next and previous row"], ["Enter", "open"], ["?", "this help"], ["Esc", "close"], ...all(".side [data-key]").map((a) => [`g ${a.dataset.key}`, a.textContent])];
-    const table = make("table", {}, make("caption", { textContent: "Keys", className: "hidden" }), ...keys.map(([key, words]) => make("tr", {}, make("td", {}, make("kbd", { textContent: key })), make("td", { textContent: words }))));
-    const close = make("button", { textContent: "Close", type: "button", className: "quiet" });
-    close.addEventListener("click", () => $("#dialog").close());
-    $("#dialog").replaceChildren(table, close);
-    $("#dialog").showModal();
-  }
   let went = 0;
+  const fold = () => all(".systems").forEach((menu) => { menu.open = false; });
   document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") fold();
     if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") { event.preventDefault(); palette(); return; }
     if (event.ctrlKey || event.metaKey || event.altKey || $("#dialog").open || event.target.matches(CONTROLS)) {
       if (event.key === "Escape" && event.target.matches(CONTROLS)) event.target.blur();
@@ -231,7 +285,7 @@
       const place = $(`.side [data-key="${CSS.escape(event.key)}"]`);
       if (place) { event.preventDefault(); place.click(); return; }
     }
-    const keys = { "/": slash, "?": help, ":": palette, j: () => step(1), k: () => step(-1), g: () => { went = Date.now(); } };
+    const keys = { "/": slash, "?": () => ask("#keys"), ":": palette, j: () => step(1), k: () => step(-1), g: () => { went = Date.now(); } };
     if (keys[event.key]) { event.preventDefault(); keys[event.key](); }
   });
   decorate();
