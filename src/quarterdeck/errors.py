@@ -42,6 +42,12 @@ class QuarterdeckError(Exception):
         return "".join(f"{name} {text}\n" for name, text in parts if text)
 
 
+def named(error: BaseException) -> str:
+    """`Terminal: no such order`: an error with its kind, once, though what it says may be an error that was named before."""
+    kind, message = type(error).__name__, str(error)
+    return message if message.startswith(f"{kind}: ") else f"{kind}: {message or kind}"
+
+
 class UserError(QuarterdeckError):
     """Something the caller can mend."""
 

@@ -18,8 +18,8 @@ BUGS = (
     Bug(
         "a secret in an exception is kept as the task's error",
         "agents/taskwork.py",
-        'self._place.mask.text(f"{type(error).__name__}: {error}")',
-        'f"{type(error).__name__}: {error}"',
+        "self._place.mask.text(named(error))",
+        "named(error)",
         "tests/unit/agents/test_taskwork_told.py::test_no_secret_is_in_an_error_or_in_progress",
     ),
     Bug(

@@ -179,6 +179,7 @@ def test_going_back_from_the_plan_changes_nothing(surf, fleet):
     surf.press("text=Show the plan")
     surf.press(".act >> text=Back")
     assert surf.page.input_value("#value") == "3"
+    assert surf.page.input_value("#reason") == "only looking"
     assert live_changes(fleet) == []
 
 
@@ -191,7 +192,7 @@ def test_who_may_only_look_is_told_so_and_changes_nothing(fleet, open_surf):
         assert "To send needs the role operator" in surf.main()
         surf.page.evaluate("document.querySelector('.send').append(document.createElement('button'))")  # as a page of before would
         surf.page.click(".send button")
-        surf.wait("document.querySelector('#live').textContent.includes('needs the role operator')")
+        surf.wait("document.querySelector('#fault').textContent.includes('needs the role operator')")
         surf.go("/act/scale?target=core/worker")
         assert surf.page.inner_text("h1").startswith("this needs the role operator")
         assert surf.page.locator("nav a[href='/journal']").count() == 1

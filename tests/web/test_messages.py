@@ -108,9 +108,9 @@ def test_kept_messages_are_listed_a_page_at_a_time_by_state_and_key(surf):
 
 def test_what_nobody_could_handle_needs_attention(surf):
     surf.go("/")
-    assert "1 messages could be handled by nobody" in " ".join(surf.page.inner_text("[aria-labelledby=attention]").split())
+    assert "1 message could be handled by nobody" in " ".join(surf.page.inner_text("[aria-labelledby=attention]").split())
     surf.go("/waiting")
-    surf.press("p:has-text('1 messages that nobody could handle') >> text=look at them")
+    surf.press("p:has-text('1 message that nobody could handle') >> text=look at them")
     assert surf.page.locator("[aria-labelledby=kept] tbody tr").count() == 1
 
 

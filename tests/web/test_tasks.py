@@ -24,7 +24,7 @@ def pages(load_module):
 @pytest.fixture(scope="module")
 def work(load_module, doors, pages, tmp_path_factory):
     """A control plane with work in every state, and what an agent of it said."""
-    playing = load_module("web_task_playing", "unit/api/test_tasks.py")
+    playing = load_module("web_task_playing", "unit/api/working.py")
     listening = load_module("web_task_many", "web/test_many.py").listening
     hostile = " ".join(pages.HOSTILE)
     with socket.create_server(("127.0.0.1", 0)) as sock:
@@ -187,7 +187,8 @@ def test_what_waits_for_a_human_is_counted_wherever_one_looks(surf):
     surf.go("/")
     assert int(surf.page.inner_text("nav .badge")) >= 3
     worries = surf.page.inner_text(".worries")
-    assert "questions of tasks wait for an answer" in worries.replace("\n", " ")
+    assert "questions of tasks, waiting for an answer" in worries.replace("\n", " ")
+    assert worries.index("qd get effects") < worries.index("qd get questions"), "the worst first"
     assert "qd get effects" in worries
     assert "dead letter" in worries
 
@@ -233,7 +234,8 @@ def test_an_unknown_effect_is_resolved_with_a_reason_and_a_value(surf, work):
     surf.watched.expects("status of 400")
     surf.press("button:text-is('It happened')")
     assert "no JSON" in surf.page.inner_text("[role=alert]")
-    surf.page.fill(".answers input[name=reason]", "seen at the bank")
+    assert surf.page.input_value(".answers input[name=reason]") == "seen at the bank"
+    assert surf.page.input_value(".answers input[name=value]") == "{no json"
     surf.page.fill(".answers input[name=value]", '{"receipt": 7}')
     surf.press("button:text-is('It happened')")
     assert surf.page.locator(".answers").count() == 0

@@ -23,7 +23,7 @@ from quarterdeck.agents.spend import Purse
 from quarterdeck.agents.tasks import Denied, EffectUnknown, TaskInfo, Wish
 from quarterdeck.agents.waits import Waits
 from quarterdeck.clock import Clock
-from quarterdeck.errors import QuarterdeckError, Terminal, Transient, UserError
+from quarterdeck.errors import QuarterdeckError, Terminal, Transient, UserError, named
 from quarterdeck.masks import OPEN, Mask
 from quarterdeck.model import ops
 from quarterdeck.model.work import SEMANTICS, Semantics, TaskFailed
@@ -195,7 +195,7 @@ class Part:
     async def _failed(self, call: _Call, error: Exception) -> None:
         """Of an unsafe call only Terminal and UserError say for sure that nothing happened; a value that cannot be read does not."""
         sure = call.semantics != "unsafe" or (isinstance(error, Terminal | UserError) and not isinstance(error, PayloadError))
-        told = self._mask.text(f"{type(error).__name__}: {error}")
+        told = self._mask.text(named(error))
         await self._finish(call.key, "failed" if sure else "unknown", told, None)
         if not sure:
             raise EffectUnknown(f"effect {call.key!r}: {told}") from error

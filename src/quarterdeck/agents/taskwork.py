@@ -19,7 +19,7 @@ from quarterdeck.agents.part import Part
 from quarterdeck.agents.payload import decode
 from quarterdeck.agents.tasks import EffectUnknown, TaskInfo
 from quarterdeck.bus.envelope import Trace
-from quarterdeck.errors import QuarterdeckError, Terminal, UserError
+from quarterdeck.errors import QuarterdeckError, Terminal, UserError, named
 from quarterdeck.model import loops, ops
 from quarterdeck.model.work import Fenced
 
@@ -265,7 +265,7 @@ class Taskwork:
         except Exception as error:  # the boundary to user code: whatever it raises becomes the attempt's end
             context.log.exception("task failed", task=info.id, attempt=info.attempt)
             again = not isinstance(error, Terminal | UserError) or isinstance(error, _UnknownVerb)
-            told = self._place.mask.text(f"{type(error).__name__}: {error}")
+            told = self._place.mask.text(named(error))
             return ops.Fail(info.id, info.fence, told[: ops.MOST_ERROR], again)
 
     def _check(self, path: loops.Path, info: TaskInfo, verb: str) -> None:

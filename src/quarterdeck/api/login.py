@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 
-from quarterdeck.api.errors import turned_away, wants_page
+from quarterdeck.api.errors import missing, turned_away, wants_page
 from quarterdeck.api.roles import needs, open_to_anyone
 from quarterdeck.api.services import Caller, Given
 from quarterdeck.api.tokens import PLACE, USER, Role, doubts
@@ -58,7 +58,7 @@ async def logout(given: Given, request: Request, caller: Caller) -> RedirectResp
     """End the session of the cookie, and its event streams; what is no session of a browser is left alone."""
     if request.scope["session"]:
         await given.store.write(lambda tx: tokens.revoke(tx, caller.name.removeprefix("token:"), caller, "logged out"))
-    response = RedirectResponse("/", status_code=303)
+    response = RedirectResponse("/login", status_code=303)
     response.delete_cookie(request.scope["cookie"], path="/")
     return response
 
@@ -67,11 +67,16 @@ async def logout(given: Given, request: Request, caller: Caller) -> RedirectResp
 async def login(
     given: Given,
     request: Request,
-    code: Annotated[str, Query(max_length=200)],
+    code: Annotated[str, Query(max_length=200)] = "",
     next: Annotated[str, Query(max_length=LONGEST)] = FRONT,  # noqa: A002 what such a parameter is called everywhere
 ) -> Response:
-    """Trade a one-time code for a session cookie, and go on to the page `next`; to the front page, where that is none of ours."""
+    """Trade a one-time code for a session cookie, and go on to the page `next`; to the front page, where that is none of ours.
+
+    Without a code it is where one lands after logging out.
+    """
     landing = next if is_page(request, next) else FRONT
+    if not code:
+        return _without(request, landing)
     try:
         with given.store.read() as conn:
             tokens.check_code(conn, code, given.clock.now())
@@ -88,6 +93,17 @@ async def login(
     secure = given.url.startswith("https:")
     name, lives = request.scope["cookie"], int(SESSION_LIVES)
     response.set_cookie(name, secret, max_age=lives, httponly=True, secure=secure, samesite="strict", path="/")
+    return response
+
+
+def _without(request: Request, landing: str) -> Response:
+    """Where a browser comes to that has logged out, or opened the address by itself."""
+    if request.scope["session"]:
+        return RedirectResponse(landing, status_code=303)
+    if not wants_page(request.scope):
+        raise missing("code")
+    response = turned_away(Forbidden("You are logged out", hint="qd open prints a link that logs a browser in"), request.scope)
+    response.status_code = 200
     return response
 
 

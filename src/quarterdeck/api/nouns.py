@@ -22,6 +22,7 @@ from quarterdeck.errors import NotFound, Transient
 from quarterdeck.model.desired import Workload
 from quarterdeck.model.grant import Grant
 from quarterdeck.model.records import Change
+from quarterdeck.model.soundness import state_of
 from quarterdeck.model.world import Verb, WorkloadSeen
 from quarterdeck.store import changes as change_rows
 from quarterdeck.store import journal as journal_rows
@@ -71,7 +72,8 @@ async def systems(given: Given) -> Json:
         look = await given.fleet.look(name)
         stops = given.fleet.stops(name)
         full = status.status(look, given.clock.now(), engine=given.fleet.engine.name, weakenings=(), stops=stops)
-        items.append({"name": name, **{k: full[k] for k in ("ready", "stopped", "sentence", "revision", "agents", "capacity")}})
+        known = {k: full[k] for k in ("ready", "stopped", "sentence", "revision", "agents", "capacity")}
+        items.append({"name": name, "state": state_of(full), **known})
     return listed(items)
 
 

@@ -105,7 +105,7 @@ class Api(FastAPI):
         except QuarterdeckError as error:
             response = errors.refuse(error)
         except RequestValidationError as error:
-            response = errors.malformed(error)
+            response = errors.refuse(errors.malformed(error))
         except ClientDisconnect:  # nobody is there to be answered
             return
         await response(scope, receive, send)

@@ -116,7 +116,7 @@ class ControlProofs:
         wanted = {f"{probe.target}-{n}" for n in range(workload.replicas) if n not in workload.quarantined} if workload else set()
         if wanted - seen:
             raise Transient(f"no log line of {', '.join(sorted(wanted - seen))} yet")
-        return f"lines of {len(wanted)} replicas read back"
+        return f"lines of {len(wanted)} {'replica' if len(wanted) == 1 else 'replicas'} read back"
 
     async def _journal_deep(self, desired: Desired, probe: Probe) -> str:
         """Export the journal and verify the export elsewhere against the head that was noted first."""

@@ -1,4 +1,4 @@
-"""What differs between what runs and what is wanted, field by field, in the words of a plan. Pure; no value of env or of a secret is told."""
+"""What differs between what runs and what is wanted, field by field, in the words of a plan. Pure; no value of a secret is told."""
 
 from __future__ import annotations
 

@@ -49,7 +49,9 @@ class Expected:
         """Pass when what is planned now is what was looked at. Raises Conflict with what has changed."""
         if self.index not in (None, planned.index):
             message = f"the world moved: planned at index {self.index}, now {planned.index}"
-            raise Conflict(message, hint="qd plan again, then qd apply --index", code="E1501")
+            kept = "plan it anew and keep that: qd plan --out PLAN"
+            hint = kept if self.digest else f"qd plan shows what it would do now; qd apply --index {planned.index} does it"
+            raise Conflict(message, hint=hint, code="E1501")
         if self.digest not in (None, planned.digest):
             message = f"the spec, the code or a secret of {planned.system} is not what was planned any more"
             raise Conflict(message, hint="qd plan again shows what it would do now", code="E1502")

@@ -184,7 +184,7 @@ def explain(look: Look, target: str) -> Json | None:
         "kind": "Explanation",
         "target": target,
         "system": desired.system,
-        "sentence": look.plan.outcome if cluster else _workload_sentence(look, name),
+        "sentence": _cluster_sentence(look, target) if cluster else _workload_sentence(look, name),
         "spec": asdict(cluster.quota) if cluster else _spec_of(workload),
         "desired": {"revision": desired.revision, "generation": desired.generation, "because": list(workload.because) if workload else []},
         "state": {"replicas": [{name: getattr(r, name) for name in ("name", "state", "reason", "pid", "restarts")} for r in wanted]},
@@ -210,6 +210,14 @@ def explain_all(look: Look) -> Json:
         "plan": [{"phase": s.phase, "action": s.action, "target": s.target, "reason": s.reason} for s in look.plan.steps],
         "conditions": [condition(c, c.observed) for c in look.conditions.values() if c.status != "true"],
     }
+
+
+def _cluster_sentence(look: Look, cluster: str) -> str:
+    """Of its own agents, whatever the rest of the system does."""
+    counts = [staffing(w, look.world.workload(w.name)) for w in look.desired.workloads if w.cluster == cluster]
+    reasons = dict.fromkeys(count.reason for count in counts if count.reason)
+    told = f"{sum(c.answering for c in counts)} of {sum(c.wanted for c in counts)} answering"
+    return told + (f": {'; '.join(reasons)}" if reasons else "")
 
 
 def _workload_sentence(look: Look, name: str) -> str:

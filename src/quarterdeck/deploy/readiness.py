@@ -16,6 +16,8 @@ from quarterdeck.deploy.held import WITHIN_BUDGET
 from quarterdeck.model.desired import Desired
 from quarterdeck.model.records import Condition
 
+ANSWERS: Final = "AgentAnswers"
+"""The proof that every replica of an agent answers."""
 STALE_FACTOR: Final = 10.0
 """Evidence older than its freshness earns half; older than ten times that, nothing."""
 NOTHING: Final = "nothing to prove in this system"
@@ -52,6 +54,14 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Now:
+    """What is seen of an agent while its evidence is read: how it lacks replicas (empty: it does not), and when they changed last."""
+
+    lacks: str = ""
+    changed: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Point:
     """What one rule earned, from which evidence, of what age in seconds (None = no evidence)."""
 
@@ -76,15 +86,15 @@ RULES: Final = (
     Rule("every acknowledged message synced", 6, ("BusSynced",), "qd validate"),
     Rule("clusters isolated", 6, ("PathClosed", "PathRefused"), "qd validate"),
     Rule("links carry messages", 5, ("LinkOpen", "LinkCarries"), "qd validate"),
-    Rule("every replica answers and takes work", 7, ("AgentAnswers",), "qd validate", {WITHIN_BUDGET: "qd budget resume"}),
+    Rule("every replica answers and takes work", 7, (ANSWERS,), "qd validate", {WITHIN_BUDGET: "qd budget resume"}),
     Rule("logs, metrics and journal readable", 4, ("LogsArriving", "MetricsReadable", "JournalReadable"), "qd validate"),
-    Rule("recovered from a crash", 4, ("RecoveredFromCrash",), "kill -9 a pid of: qd get replicas"),
+    Rule("recovered from a crash", 4, ("RecoveredFromCrash",), "kill -9 the process of a replica; its pid: qd get replicas"),
     Rule("deep validation", 4, ("JournalDeep", "CodeIntact"), "qd validate --deep"),
     Rule(
         "work done once, effects counted",
         8,
         (EFFECTS_COUNTED,),
-        "a task that calls ctx.effect: qd task submit",
+        "give a task whose agent calls ctx.effect: qd task submit --help",
         {EFFECTS_COUNTED: "qd task resolve"},
     ),
     Rule("alerts reach a person", 8, ()),
@@ -97,19 +107,22 @@ RULES: Final = (
 )
 
 
-def readiness(desired: Desired, conditions: Conditions, now: float) -> Readiness:
-    """Score the executed evidence of one system."""
-    points = tuple(_point(rule, desired, conditions, now) for rule in RULES)
+def readiness(desired: Desired, conditions: Conditions, now: float, agents: Mapping[str, Now] | None = None) -> Readiness:
+    """Score the executed evidence of one system. By `agents`, what an earlier probe found of one does not outlive what it found."""
+    points = tuple(_point(rule, desired, conditions, now, agents or {}) for rule in RULES)
     lacking = [
         (point.possible - point.earned, rule.mended_by(conditions))
         for point, rule in zip(points, RULES, strict=True)
         if point.earned < point.possible and rule.wanted(desired)
     ]
-    cheapest = sorted(lacking, key=lambda pair: (not pair[1].startswith("qd"), -pair[0]))
-    return Readiness(sum(p.earned for p in points), points, tuple(f"{command}, +{gain}" for gain, command in cheapest if command))
+    gains: dict[str, int] = {}
+    for gain, command in lacking:
+        gains[command] = gains.get(command, 0) + gain
+    cheapest = sorted(gains.items(), key=lambda pair: (not pair[0].startswith("qd"), -pair[1]))
+    return Readiness(sum(p.earned for p in points), points, tuple(f"{command}, +{gain}" for command, gain in cheapest if command))
 
 
-def _point(rule: Rule, desired: Desired, conditions: Conditions, now: float) -> Point:
+def _point(rule: Rule, desired: Desired, conditions: Conditions, now: float, agents: Mapping[str, Now]) -> Point:
     wanted = rule.wanted(desired)
     found = [conditions[key] for key in wanted if key in conditions]
     if not wanted:
@@ -121,11 +134,21 @@ def _point(rule: Rule, desired: Desired, conditions: Conditions, now: float) -> 
         held = sum(holds(conditions, k, t) for k, t in wanted)
         return Point(rule.name, 0, rule.possible, f"{held} of {len(wanted)} proofs hold", None)
     age = now - min(c.observed for c in found)
+    refuted = [f"{c.target}: {lacks}" for c in found if c.kind == ANSWERS and (lacks := agents.get(c.target, Now()).lacks)]
+    if refuted:
+        text = f"no longer so: {'; '.join(refuted)}; the last proof is {max(age, 0.0):.0f} s old"
+        return Point(rule.name, 0, rule.possible, text, max(age, 0.0))
     stale = max((now - c.observed) / _fresh_for(c.kind) for c in found)
     share = 1.0 if stale <= 1 else 0.5 if stale <= STALE_FACTOR else 0.0
-    evidence = "; ".join(dict.fromkeys(f"{c.kind} {c.target}: {c.evidence}" for c in found[:3]))
+    evidence = "; ".join(dict.fromkeys(f"{c.kind} {c.target}: {c.evidence}{_before(c, agents, now)}" for c in found[:3]))
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""  # noqa: PLR2004 three examples are enough on a screen
     return Point(rule.name, int(rule.possible * share), rule.possible, evidence + more, max(age, 0.0))
+
+
+def _before(proof: Condition, agents: Mapping[str, Now], now: float) -> str:
+    """That a proof tells of replicas that were others, or in another state."""
+    older = proof.kind == ANSWERS and proof.target in agents and proof.observed < agents[proof.target].changed
+    return f" ({now - proof.observed:.0f} s ago, before its replicas changed)" if older else ""
 
 
 def _targets(kind: str, desired: Desired) -> tuple[str, ...]:

@@ -7,11 +7,11 @@ from dataclasses import asdict
 from typing import Any
 
 from quarterdeck.clock import iso
-from quarterdeck.deploy.converged import Conditions, staffing
+from quarterdeck.deploy.converged import Conditions, Staffing, staffing
 from quarterdeck.deploy.evidence import DEEP, PROOFS
 from quarterdeck.deploy.held import WITHIN_BUDGET
 from quarterdeck.deploy.phases import PhaseView, failure, phases
-from quarterdeck.deploy.readiness import readiness
+from quarterdeck.deploy.readiness import Now, readiness
 from quarterdeck.deploy.reconcile import Look
 from quarterdeck.deploy.stopped import nothing_may_run, stop_of
 from quarterdeck.model.records import Change, Condition
@@ -30,7 +30,8 @@ def status(look: Look, now: float, *, engine: str, weakenings: tuple[str, ...], 
     desired, world, conditions = look.desired, look.world, look.conditions
     found = failure(desired, world, conditions) if world.reachable else None
     counts = [staffing(w, world.workload(w.name)) for w in desired.workloads]
-    score = readiness(desired, conditions, now)
+    seen = {w.name: _now(count, world.workload(w.name)) for w, count in zip(desired.workloads, counts, strict=True)}
+    score = readiness(desired, conditions, now, seen if world.reachable else None)
     stages = _phases(look)
     complete = all(stage["status"] == "done" for stage in stages)
     ready = complete and not nothing_may_run(desired) and (look.plan.ready or (_served(look) and found is None))
@@ -59,6 +60,12 @@ def status(look: Look, now: float, *, engine: str, weakenings: tuple[str, ...], 
         "incidents": incidents(conditions),
         "weakenings": sorted({*weakenings, *world.weakenings}),
     }
+
+
+def _now(count: Staffing, seen: WorkloadSeen | None) -> Now:
+    """What evidence about an agent is held against. What answers while a rollout is stopped counts as it is told elsewhere."""
+    lacks = f"{count.answering} of {count.wanted} answering" if count.answering < count.wanted else ""
+    return Now(lacks, max((replica.since for replica in seen.replicas), default=0.0) if seen else 0.0)
 
 
 def incidents(conditions: Conditions) -> list[Json]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 
@@ -10,6 +12,9 @@ from quarterdeck.errors import QuarterdeckError
 from quarterdeck.web import act, budgets, fleet, fork, live, messages, operate, send, settings, work
 from quarterdeck.web.inner import Refused
 from quarterdeck.web.pages import HEADERS, PAGES, Copy, View
+
+UNLIKE: Final = 422
+"""The status of a request that does not look as it must."""
 
 
 def install(app: Api) -> None:
@@ -25,7 +30,8 @@ def install(app: Api) -> None:
 
 async def at_the_door(request: Request, error: QuarterdeckError) -> HTMLResponse:
     """The page for somebody who is known and asked for what is not there, or not his."""
-    return await shown(request, Refused(error.http_status, error.message, error.hint))
+    hint = "it stands in the address, which this dashboard does not make so" if error.http_status == UNLIKE else error.hint
+    return await shown(request, Refused(error.http_status, error.message, hint))
 
 
 async def shown(request: Request, error: Refused) -> HTMLResponse:

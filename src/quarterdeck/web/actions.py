@@ -24,6 +24,11 @@ class Action:
     field: str = ""
     button: str = ""
 
+    @property
+    def lasts(self) -> bool:
+        """Whether what it sets holds until a time; a restart is done once, and has no end."""
+        return self.field not in ("", "restart_before")
+
 
 ACTIONS: Final = {
     a.verb: a
@@ -121,7 +126,8 @@ def order(action: Action, wish: Wish) -> Order:
             return Order("POST", "/v1/validate", {"deep": wish.value == "deep"}, plans=False)
         case _:
             value = None if action.verb == "restart" else _number(wish.value) if action.verb == "scale" else True
-            return Order("POST", "/v1/changes", {**target, "field": action.field, "value": value, **why, "until": wish.ends})
+            until = wish.ends if action.lasts else None
+            return Order("POST", "/v1/changes", {**target, "field": action.field, "value": value, **why, "until": until})
 
 
 def command(action: Action, wish: Wish) -> str:
@@ -132,7 +138,7 @@ def command(action: Action, wish: Wish) -> str:
     if action.verb in ("stop", "start"):
         kind = ["fleet"] if wish.whole else ["agent" if "/" in wish.target else "cluster", wish.target]
         parts = ["qd", action.verb, *kind]
-    return shlex.join([*parts, "--reason", wish.reason, *(["--until", wish.until] if wish.until and action.field else [])])
+    return shlex.join([*parts, "--reason", wish.reason, *(["--until", wish.until] if wish.until and action.lasts else [])])
 
 
 def _number(text: str) -> int | str:

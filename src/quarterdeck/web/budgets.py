@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
@@ -48,6 +49,13 @@ async def budgets(request: Request, day: str = "") -> HTMLResponse:
     return await _page(await View.of(request), day)
 
 
+@router.get("/budgets/resume", **needs("viewer", scope="cluster"))
+async def form_of(request: Request) -> RedirectResponse:
+    """The address that the form was sent to, loaded again or opened."""
+    view = await View.of(request)
+    return RedirectResponse(view.link("/budgets"), status_code=303)
+
+
 @router.post("/budgets/resume", response_model=None, **needs("operator", scope="cluster", form=True))
 async def resume(request: Request, fields: Form) -> Response:
     """Let tasks go on that are held back; then back to the page."""
@@ -58,15 +66,15 @@ async def resume(request: Request, fields: Form) -> Response:
             raise Refused(400, "say why", "the reason is kept in the journal")  # noqa: TRY301 shown like any other refusal
         await view.api.post("/v1/budgets/resume", scope=fields.get("scope", ""), reason=reason)
     except Refused as error:
-        return await _page(view, "", error=error)
+        return await _page(view, "", error=error, typed=fields)
     return RedirectResponse(view.link("/budgets"), status_code=303)
 
 
-async def _page(view: View, asked: str, *, error: Refused | None = None) -> HTMLResponse:
+async def _page(view: View, asked: str, *, error: Refused | None = None, typed: Mapping[str, str] | None = None) -> HTMLResponse:
     today = datetime.fromtimestamp(view.now, UTC).date()
     day = _day(asked, today)
     source = address("/v1/budgets", day=None if day == today else day.isoformat())
-    copy = Copy("qd get budgets", source)
+    copy = Copy("qd get budgets", source, whole=day != today)
     if view.api.system is None:
         return view.html("nothing.html", "Budgets", copy)
     found = await view.api.items("/v1/budgets", day=day.isoformat())
@@ -83,6 +91,7 @@ async def _page(view: View, asked: str, *, error: Refused | None = None) -> HTML
         earlier=day - timedelta(days=1) if day > today - KEPT else None,
         later=day + timedelta(days=1) if day < today else None,
         error=error,
+        typed=typed or {},
     )
 
 

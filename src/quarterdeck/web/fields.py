@@ -72,7 +72,11 @@ class Field:
         """What it means to leave it empty."""
         if "default" in self.schema and not self.required:
             return f"empty: the default, {_short(self.schema['default'])}"
-        return "" if self.required and not self.nullable else "empty: null" if self.required else "may be left empty"
+        if not self.required:
+            return "may be left empty"
+        if self.nullable:
+            return "empty: null"
+        return 'empty: sent as ""' if self.kind in ("text", "long") and not self.schema.get("minLength") else ""
 
     def value(self) -> Any:
         """The JSON value of its text, or _LEFT_OUT. Raises Wrong."""

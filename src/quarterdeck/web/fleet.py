@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from quarterdeck.api.roles import needs
-from quarterdeck.deploy.held import WITHIN_BUDGET
 from quarterdeck.deploy.readiness import RULES
-from quarterdeck.deploy.stopped import way_back
+from quarterdeck.model.soundness import state_of
+from quarterdeck.web.attention import Seen, worries
 from quarterdeck.web.inner import Json
 from quarterdeck.web.lives import lives, planned
 from quarterdeck.web.pages import Copy, View
@@ -50,15 +50,18 @@ async def overview(request: Request) -> HTMLResponse:
     clusters, agents = await view.api.items("/v1/clusters"), await view.api.items("/v1/agents")
     links, replicas = await view.api.items("/v1/links"), await view.api.items("/v1/replicas")
     records = await view.api.items("/v1/journal", newest=True, limit=8)
-    stops = [c for c in await view.api.items("/v1/changes") if c["state"] == "live" and c["patch"]["field"] == "stopped"]
+    exits = await view.api.items("/v1/journal", verb="replica.exited", newest=True, limit=500)
+    changes = await view.api.items("/v1/changes")
+    seen = Seen(status, agents, replicas, links, changes, exits, view.for_humans, view.now)
     return view.html(
         "overview.html",
         "Overview",
         Copy("qd status", "/v1/status"),
         every=SOON,
         status=status,
-        worries=[*_stopped(stops), *_for_humans(view.for_humans), *worries(status, agents, replicas, links)],
-        stops=stops,
+        condition=state_of(status),
+        worries=worries(seen),
+        stops=[c for c in changes if c["state"] == "live" and c["patch"]["field"] == "stopped"],
         possible=sum(point["possible"] for point in status["readiness"]["points"]),
         proven=PROVEN,
         picture=picture(clusters, agents, links, replicas),
@@ -66,75 +69,14 @@ async def overview(request: Request) -> HTMLResponse:
     )
 
 
-def _stopped(stops: list[Json]) -> list[Json]:
-    """What a person has stopped and nobody has started since."""
-    found = []
-    for stop in stops:
-        whole, target = stop["target"].endswith(":"), stop["target"].rstrip(":")
-        path = "/changes" if whole else f"/{'agents' if '/' in target else 'clusters'}/{target}"
-        worry = _worry("draining", target, path, f"stopped by {stop['actor']} since {stop['at'][:19]}Z: {stop['reason']}")
-        found.append({**worry, "command": way_back(stop["target"])})
-    return found
-
-
-def _for_humans(counts: Json) -> list[Json]:
-    """What waits for somebody's word."""
-    told = (
-        ("questions", "waiting", "questions", "/waiting", "of tasks wait for an answer", "qd get questions"),
-        ("unknown_effects", "unknown", "effects", "/tasks/unknown", "may have happened or not: say what became of them", "qd get effects"),
-        ("dead_letters", "dead", "dead letters", "/tasks/dead", "were given up after their last attempt", "qd get tasks --state dead"),
-        ("dead_messages", "dead", "messages", "/messages", "could be handled by nobody", "qd get messages --state dead"),
-    )
-    return [
-        {"state": state, "target": f"{counts[name]} {noun}", "path": path, "text": text, "command": command}
-        for name, state, noun, path, text, command in told
-        if counts[name]
-    ]
-
-
-def worries(status: Json, agents: list[Json], replicas: list[Json], links: list[Json]) -> list[Json]:
-    """What needs attention, the worst first: `{state, target, path, text, command}`."""
-    found: list[Json] = []
-    if failure := status["failure"]:
-        found.append(_worry("failed", failure["target"], "/deployments", f"{failure['phase']}: {failure['cause']}"))
-    found += [_incident(one) for one in status["incidents"]]
-    for a in agents:
-        path = f"/agents/{a['name']}"
-        if a["reason"]:
-            found.append(_worry("failed", a["name"], path, a["reason"]))
-        elif a["replicas"]["ready"] < a["replicas"]["desired"]:
-            found.append(_worry("starting", a["name"], path, f"{a['replicas']['ready']} of {a['replicas']['desired']} answering"))
-    found += [
-        _worry(r["state"], r["name"], f"/replicas/{r['name']}", r["reason"] or r["state"])
-        for r in replicas
-        if r["state"] in ("failed", "quarantined")
-    ]
-    for k in links:
-        circuits = k.get("circuits", {})
-        if not k["open"]:
-            found.append(_worry("pending", k["name"], f"/links#{k['name']}", "the link is not open"))
-        elif circuits.get("open") or circuits.get("half-open"):
-            found.append(_worry("failed", k["name"], f"/links#{k['name']}", f"the breaker of {circuits.get('open', 0)} replicas is open"))
-    return found
-
-
-def _incident(told: Json) -> Json:
-    """A cluster's reader is not told what of the system's is spent, only that it holds work back."""
-    held = told["kind"] == WITHIN_BUDGET
-    worry = _worry("failed", told["target"], "/budgets" if held else "/messages", told["message"] or "its tasks are held back")
-    return {**worry, "command": "qd budget resume" if held else worry["command"]}
-
-
-def _worry(state: str, target: str, path: str, text: str) -> Json:
-    return {"state": state, "target": target, "path": path, "text": text, "command": f"qd explain {target.partition('->')[0]}"}
-
-
 @router.get("/clusters", **needs("viewer", scope="cluster"))
 async def clusters(request: Request) -> HTMLResponse:
     """All clusters with their agents."""
-    view = await View.of(request)
+    view, copy = await View.of(request), Copy("qd get clusters", "/v1/clusters")
+    if view.api.system is None:
+        return view.html("nothing.html", "Clusters", replace(copy, source="/v1/systems"))
     found, agents = await view.api.items("/v1/clusters"), await view.api.items("/v1/agents")
-    return view.html("clusters.html", "Clusters", Copy("qd get clusters", "/v1/clusters"), clusters=found, agents=agents)
+    return view.html("clusters.html", "Clusters", copy, clusters=found, agents=agents)
 
 
 @router.get("/clusters/{cluster}", **needs("viewer", scope="cluster"))
@@ -166,7 +108,8 @@ async def replicas(request: Request) -> HTMLResponse:
     if view.api.system is None:
         return view.html("nothing.html", "Replicas", Copy("qd get replicas", "/v1/systems"))
     found = await view.api.items("/v1/replicas")
-    copy = Copy("qd get replicas -o wide", "/v1/replicas")
+    narrowed = any(request.query_params.get(name) for name in ("q", "state", "by"))
+    copy = Copy("qd get replicas -o wide", "/v1/replicas", whole=narrowed)
     return view.html("every.html", "Replicas", copy, every=SOON, **table_of(request, found))
 
 
@@ -179,8 +122,14 @@ async def replica(request: Request, cluster: str, replica: str) -> HTMLResponse:
     lines = await view.api.lines("/v1/logs", target=name, tail=60)
     why = await view.api.get("/v1/explain", target=name)
     copy = Copy(f"qd explain {name}", f"/v1/replicas/{name}")
-    had, last = lives(found["history"]), found["last_exit"]
-    found = {**found, "last_exit": last and {**last, "planned": planned(last, had)}}
+    downs = await view.api.items("/v1/journal", verb="down", newest=True, limit=100)
+    had, last = lives(found["history"], [one["at"] for one in downs]), found["last_exit"]
+    found = {
+        **found,
+        "reason": "" if found["reason"] == found["state"] else found["reason"],
+        "incarnation": found["incarnation"] or (had[0].incarnation if had else 0),  # the engine counts none without a process
+        "last_exit": last and {**last, "planned": planned(last, had)},
+    }
     drawn = charts(found["samples"])
     return view.html("replica.html", name, copy, every=SOON, replica=found, lines=lines, why=why, charts=drawn, lives=had)
 
@@ -213,7 +162,7 @@ def charts(samples: Json) -> list[Chart]:
         Chart("Loop lag", "ms", plain("lag_ms", 1.0)),
         Chart("In flight", "", plain("inflight", 1.0)),
         Chart("Memory", "MiB", plain("memory_bytes", 1 / (1 << 20))),
-        Chart("Processor", "% of a core", rate("cpu_seconds", 100.0)),
+        Chart("Cores", "", rate("cpu_seconds", 1.0)),
         Chart("Handled", "a second", rate("handled", 1.0)),
         Chart("Heartbeat age", "s", [row["beat_age"] for row in rows]),
     ]
@@ -222,9 +171,10 @@ def charts(samples: Json) -> list[Chart]:
 @router.get("/links", **needs("viewer", scope="cluster"))
 async def links(request: Request) -> HTMLResponse:
     """Permitted paths, their rates, policies, breakers and last proofs."""
-    view = await View.of(request)
-    found = await view.api.items("/v1/links")
-    return view.html("links.html", "Links", Copy("qd get links -o wide", "/v1/links"), every=SOON, links=found)
+    view, copy = await View.of(request), Copy("qd get links -o wide", "/v1/links")
+    if view.api.system is None:
+        return view.html("nothing.html", "Links", replace(copy, source="/v1/systems"))
+    return view.html("links.html", "Links", copy, every=SOON, links=await view.api.items("/v1/links"))
 
 
 def table_of(request: Request, replicas: list[Json]) -> Json:

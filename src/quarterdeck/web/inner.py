@@ -58,7 +58,10 @@ class Api:
 
     async def _call(self, method: str, path: str, body: Json | None) -> Json:
         status, content = await self._ask(method, path, b"" if body is None else json.dumps(body).encode())
-        document: Json = json.loads(content or b"null")
+        try:
+            document: Json = json.loads(content or b"null")
+        except ValueError as stream:
+            raise Refused(400, f"{path.partition('?')[0]} has no document: it is a stream", "follow it with qd, or with curl") from stream
         if status >= 400:  # noqa: PLR2004 where HTTP's refusals begin
             error = document["error"]
             raise Refused(status, error["message"], error["hint"] or "")

@@ -24,19 +24,25 @@ class Life:
     asked: bool = False
 
 
-def lives(history: Sequence[Json]) -> list[Life]:
-    """From the history of a replica, newest first; the newest incarnation first too."""
+def lives(history: Sequence[Json], downs: Sequence[str] = ()) -> list[Life]:
+    """From the history of a replica, newest first; the newest incarnation first too. `downs`: when everything was ended, in ISO times."""
     found: dict[int, Life] = {}
     for one in reversed(history):
         if one["incarnation"] is not None:
             found[one["incarnation"]] = _after(found.get(one["incarnation"], Life(one["incarnation"])), one)
-    newest = max(found, default=0)
-    return [found[number] if number == newest else _over(found[number]) for number in sorted(found, reverse=True)]
+    order = sorted(found, reverse=True)
+    ahead = [None, *order]
+    return [found[n] if after is None else _over(found[n], found[after], downs) for n, after in zip(order, ahead, strict=False)]
 
 
-def _over(life: Life) -> Life:
-    """One that has a successor is over, whether or not its end was written down."""
-    return life if life.ended else replace(life, state="unknown", cause="its end is not in the journal")
+def _over(life: Life, after: Life, downs: Sequence[str]) -> Life:
+    """One that has a successor is over, whether or not its end was written down: who would have done so is ended by qd down as well."""
+    if life.ended:
+        return life
+    between = [at for at in downs if life.begun and after.begun and life.begun < at < after.begun]
+    if between:
+        return replace(life, ended=min(between), state="ended", cause="ended with everything, by qd down", asked=True)
+    return replace(life, state="unknown", cause="its end is not in the journal")
 
 
 def _after(life: Life, one: Json) -> Life:

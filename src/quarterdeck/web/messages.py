@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
@@ -71,6 +72,13 @@ async def message(request: Request, message: str) -> HTMLResponse:
     return await _page(await View.of(request), message)
 
 
+@router.get("/messages/{message}/retry", **needs("viewer", scope="cluster"))
+async def form_of(request: Request, message: str) -> RedirectResponse:
+    """The address that the form was sent to, loaded again or opened."""
+    view = await View.of(request)
+    return RedirectResponse(view.link(f"/messages/{quote(message, safe='')}"), status_code=303)
+
+
 @router.post("/messages/{message}/retry", response_model=None, **needs("operator", scope="cluster", form=True))
 async def retry(request: Request, message: str, fields: Form) -> Response:
     """Send a dead message again; then back to it."""
@@ -81,13 +89,13 @@ async def retry(request: Request, message: str, fields: Form) -> Response:
             raise Refused(400, "say why", "the reason is kept in the journal")  # noqa: TRY301 shown like any other refusal
         await view.api.post(f"/v1/messages/{quote(message, safe='')}/retry", system=None, reason=reason)
     except Refused as error:
-        return await _page(view, message, error=error)
+        return await _page(view, message, error=error, typed=fields)
     return RedirectResponse(view.link(f"/messages/{quote(message, safe='')}"), status_code=303)
 
 
-async def _page(view: View, message: str, *, error: Refused | None = None) -> HTMLResponse:
+async def _page(view: View, message: str, *, error: Refused | None = None, typed: Mapping[str, str] | None = None) -> HTMLResponse:
     found = await view.api.get(f"/v1/messages/{quote(message, safe='')}")
     copy = Copy(f"qd message get {found['id']}", f"/v1/messages/{found['id']}")
     title = f"Message {found['key'] or found['id']}"
     code, every = (error.status, 0.0) if error else (200, SOON)
-    return view.html("message.html", title, copy, code=code, every=every, message=found, error=error)
+    return view.html("message.html", title, copy, code=code, every=every, message=found, error=error, typed=typed or {})

@@ -23,79 +23,104 @@ from quarterdeck.web.pages import Copy, View
 router = APIRouter(include_in_schema=False)
 STEP: Final = "Step:"
 """What the kind of a Condition begins with that tells of a step; of the others each is a proof."""
+MOST: Final = 500
+"""Records of Changes among which it is looked for how each ended."""
 PAGE: Final = 100
 """Records of the journal on one page."""
 ALL: Final = "all"
 
 
 @dataclass(frozen=True, slots=True)
+class Today:
+    """What one can do meanwhile. `changes`: it does not only read; such a command is an example in the text and never the page's copy."""
+
+    command: str
+    words: str
+    changes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Coming:
-    """A noun of later versions: what its page will show, and what does the nearest thing today."""
+    """A noun of later versions: what its page will show, what the nearest thing is to read today, and what else does something like it."""
 
     name: str
     shows: str
-    today: tuple[tuple[str, str], ...]
-    source: str = "/v1/systems"
-    """What the API has of it today."""
+    reads: Today
+    source: str
+    """The same from the API."""
+    more: tuple[Today, ...] = ()
 
 
 COMING: Final = {
     "traces": Coming(
         "Traces",
         "One task through all agents: every ask, call of a model and effect on one time line, with tokens and cost.",
-        (("qd logs --since 10m", "lines of all replicas carry the trace of the message they belong to"),),
+        Today("qd get tasks -o wide", "all tasks; the page of each shows what it delegated on one line of time"),
+        "/v1/tasks",
+        (Today("qd logs --since 10m", "lines of all replicas carry the trace of the message they belong to"),),
     ),
     "silences": Coming(
         "Silences",
         "Alerts that somebody keeps quiet: which, why, and until when. None can be, for nothing alerts yet.",
-        (('qd hold {agent} --reason "being repaired" --until 18:00', "keeps all automation off a target until then"),),
+        Today("qd get changes -o wide", "holds are among them: who keeps all automation off what, why, and until when"),
         "/v1/changes",
+        (Today('qd hold {agent} --reason "being repaired" --until 18:00', "keeps all automation off a target until then", changes=True),),
     ),
     "objectives": Coming(
         "Objectives",
         "Service levels that were promised, and how much of each error budget is left. No spec can name one yet.",
-        (("qd status", "the readiness score: what has been proven, and how long ago"),),
+        Today("qd status", "the readiness score: what has been proven, and how long ago"),
         "/v1/status",
     ),
     "drills": Coming(
         "Drills",
         "Failures caused on purpose, when, and what each proved. None was run by this version.",
-        (
-            ('qd restart {agent} --reason "drill"', "replaces each replica without losing a message"),
-            ("qd validate --deep", "proves all again"),
-        ),
+        Today("qd get conditions", "what has been proven, by which evidence"),
         "/v1/conditions",
+        (
+            Today("qd validate --deep", "runs every proof again; it changes no agent"),
+            Today('qd restart {agent} --reason "drill"', "replaces each replica without losing a message", changes=True),
+        ),
     ),
     "calendar": Coming(
         "Calendar",
         "When changes are allowed, frozen and due. Today they are allowed at any time, and end when they say.",
-        (("qd get changes -o wide", "who changed what, why, and until when"),),
+        Today("qd get changes -o wide", "who changed what, why, and until when"),
         "/v1/changes",
     ),
     "alerts": Coming(
         "Alerts",
         "What asks for a human, compressed to its causes, and who is on duty.",
-        (("qd wait --for ready --timeout 60", "a command that fails when the fleet is not well"),),
+        Today("qd status", "whether the fleet is well, and what is not"),
+        "/v1/status",
+        (Today("qd wait --for ready --timeout 60", "fails when the fleet is not well: for a script that tells somebody"),),
     ),
     "incidents": Coming(
         "Incidents",
         "What went wrong, when, the ranked causes and what was done about it.",
-        (("qd journal --target {agent}", "everything that happened to one agent"),),
+        Today("qd journal --target {agent}", "everything that happened to one agent"),
+        "/v1/journal?newest=true&target={agent}",
     ),
     "scaling": Coming(
         "Scaling",
         "Forecast and actual load, replicas that were and would have been needed, cost.",
-        (('qd scale {agent} 5 --reason "load test"', "a human's change of the number of replicas"),),
+        Today("qd get agents", "how many replicas each agent has, within which bounds, and why so many"),
+        "/v1/agents",
+        (Today('qd scale {agent} {number} --reason "load test"', "sets the number of replicas by hand", changes=True),),
     ),
     "recovery": Coming(
         "Recovery",
         "The time every kind of failure takes to heal, and the steps that were taken.",
-        (("qd get replicas -o wide", "restarts and the cause of each last exit"), ("qd validate --deep", "every proof again, now")),
+        Today("qd get replicas -o wide", "restarts and the cause of each last exit"),
+        "/v1/replicas",
+        (Today("qd validate --deep", "runs every proof again; it changes no agent"),),
     ),
     "compliance": Coming(
         "Compliance",
         "Who may do what, who approved what, and the evidence for an audit in one document.",
-        (("qd journal export", "every act, chained and signed"), ("qd journal verify", "proof that nothing was changed")),
+        Today("qd journal verify", "proof that nothing was changed"),
+        "/v1/journal/verify",
+        (Today("qd journal export", "every act, chained and signed"),),
     ),
 }
 
@@ -164,17 +189,24 @@ async def revision(request: Request, number: Number) -> HTMLResponse:
             back = await view.api.post("/v1/rollback", to=number, dry_run=True)
         except Refused as error:
             trouble = error.message
-    copy = Copy(f"qd rollback {number} --dry-run" if back else "qd history", f"/v1/revisions/{number}")
+    copy = Copy(f"qd get revisions {number} -o yaml", f"/v1/revisions/{number}")
     drawn = {"spec": spec_of(differs), "trees": differs["code"], "drawn_files": files_of(differs)}
     return view.html("revision.html", f"Revision {number}", copy, revision=found, back=back, trouble=trouble, **drawn)
 
 
 @router.get("/changes", **needs("viewer", scope="cluster"))
 async def changes(request: Request) -> HTMLResponse:
-    """Who changed what, why, and until when."""
+    """Who changed what, why, and until when; of what has ended when, by whom and why."""
     view = await View.of(request)
     found = await view.api.items("/v1/changes")
-    return view.html("changes.html", "Changes", Copy("qd get changes -o wide", "/v1/changes"), changes=found)
+    told = await view.api.items("/v1/journal", verb="change.", newest=True, limit=MOST)
+    return view.html("changes.html", "Changes", Copy("qd get changes -o wide", "/v1/changes"), changes=found, ends=ends_of(told))
+
+
+def ends_of(told: list[Json]) -> dict[int, Json]:
+    """The records of how Changes ended, by their numbers."""
+    ended = (r for r in told if r["verb"] in ("change.revert", "change.expire") and isinstance(r["before"], dict))
+    return {r["before"]["change"]: r for r in ended if "change" in r["before"]}
 
 
 @router.get("/journal", **needs("viewer", scope="cluster"))
@@ -235,9 +267,11 @@ def _coming(noun: str) -> Callable[[Request], Awaitable[HTMLResponse]]:
         view = await View.of(request)
         found = COMING[noun]
         agents = await view.api.items("/v1/agents") if view.api.system else []
-        name = agents[0]["name"] if agents else "CLUSTER/AGENT"
-        today = [(command.format(agent=name), words) for command, words in found.today]
-        copy = Copy(today[0][0], found.source if view.api.system else "/v1/systems")
+        filled = {"agent": "CLUSTER/AGENT", "number": "N"}
+        if agents:
+            filled = {"agent": agents[0]["name"], "number": agents[0]["replicas"]["desired"]}
+        today = [replace(one, command=one.command.format(**filled)) for one in (found.reads, *found.more)]
+        copy = Copy(today[0].command, found.source.format(**filled) if view.api.system else "/v1/systems")
         return view.html("coming.html", found.name, copy, every=0.0, coming=found, today=today)
 
     return show

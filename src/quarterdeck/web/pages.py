@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +23,7 @@ from quarterdeck.model.grant import Grant
 from quarterdeck.web.actions import ACTIONS, Wish, order
 from quarterdeck.web.inner import Api, Json, Query, address
 from quarterdeck.web.spark import spark
+from quarterdeck.web.text import compact, counted, exact, finalize, harmless, pretty, standing, turned_out
 
 HERE: Final = Path(__file__).parent
 OWN: Final = ("script-src", "style-src", "img-src", "connect-src", "form-action", "manifest-src")
@@ -42,7 +42,7 @@ STATES: Final = {
     "reverted": "pending", "draining": "draining", "quarantined": "quarantined", "failed": "failed", "false": "failed", "down": "failed",
     "queued": "pending", "waiting": "draining", "started": "starting", "dead": "failed", "cancelled": "pending", "answered": "ready",
     "refused": "failed", "degraded": "draining", "unknown": "draining", "closed": "pending", "half-open": "draining",
-    "sent": "starting", "behind": "pending",
+    "sent": "starting", "behind": "pending", "not ready": "starting", "restarted": "pending",
 }  # fmt: skip
 """The state of anything → one of the six marks, which differ in shape as well as in colour."""
 
@@ -84,13 +84,17 @@ PLACES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """The same thing elsewhere: a command, and a request to the API, which of a POST has a body. `of_all`: it is of no system."""
+    """The same thing elsewhere: a command, and a request to the API, which of a POST has a body. `of_all`: it is of no system.
+
+    `whole`: what the page leaves out, neither can: they give everything of its kind.
+    """
 
     command: str
     source: str
     method: str = "GET"
     body: Json | None = None
     of_all: bool = False
+    whole: bool = False
 
     def of(self, system: str | None) -> Copy:
         """With the system named, without which neither means anything where several run."""
@@ -112,7 +116,6 @@ class Copy:
 
 
 ANY_WORK: Final = "*"
-_FOR_HUMANS: Final = ("questions", "unknown_effects", "dead_letters", "dead_messages")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,7 @@ class View:
         systems = tuple(await Api(request).items("/v1/systems"))
         asked = request.query_params.get("system")
         api = Api(request, asked or (systems[0]["name"] if systems else None))
-        counts = await api.get("/v1/tasks/counts") if api.system else {"for_humans": dict.fromkeys(_FOR_HUMANS, 0)}
+        counts = await api.get("/v1/tasks/counts")  # of all systems where none is deployed: work outlives its system
         return cls(api, systems, request.app.state.services.clock.now(), counts["for_humans"])
 
     @property
@@ -183,6 +186,7 @@ class View:
             "path": url.path,
             "here": f"{url.path}?{url.query}" if url.query else url.path,
             "csrf": csrf_of(self.api.request),
+            "typed": {},
         }
         text = PAGES.get_template(template).render({**frame, **facts})
         return HTMLResponse(text, status_code=code, headers=HEADERS)
@@ -229,33 +233,18 @@ def _ago(at: str | None, now: float) -> str:
     return f"in {_seconds(-past)}" if past < -1 else "now" if past < 1 else f"{_seconds(past)} ago"
 
 
-def compact(value: object) -> str:
-    """A value of a journal record on one line."""
-    if value is None or value == "":
-        return ""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {compact(item)}" for key, item in value.items() if item not in (None, ""))
-    if isinstance(value, list):
-        return ", ".join(compact(item) for item in value)
-    return str(value)
-
-
-def _harmless(text: object) -> str:
-    """Somebody else's text: signs that nobody sees but that change how a line is read (bidi controls and the like) are shown as such."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in str(text))
-
-
-def _pretty(value: object) -> str:
-    """A JSON value as people read it; what is not ASCII stays escaped where it could deceive."""
-    return _harmless(json.dumps(value, indent=2, ensure_ascii=False))
-
-
 def _environment() -> Environment:
     made = Environment(
-        loader=FileSystemLoader(HERE / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        finalize=finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
     )
     made.filters |= {"mark": _mark, "seconds": _seconds, "bytes": _bytes, "ago": _ago, "rate": _rate, "compact": compact, "spark": spark}
-    made.filters |= {"moment": _moment, "harmless": _harmless, "pretty": _pretty}
+    made.filters |= {"moment": _moment, "harmless": harmless, "exact": exact, "pretty": pretty, "counted": counted}
+    made.filters |= {"turned_out": turned_out, "standing": standing}
     return made
 
 

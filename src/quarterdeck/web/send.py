@@ -6,7 +6,7 @@ import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -19,6 +19,9 @@ from quarterdeck.web.inner import Json, Refused
 from quarterdeck.web.pages import Copy, View
 
 router = APIRouter(include_in_schema=False)
+WITHOUT_TASK: Final = ("is work for a task", "is not working on a task")
+"""What an agent says whose verb needs one, by this version and by earlier ones: nothing tells it before."""
+FOR_TASKS: Final = "this verb works on tasks: press “Give as a task”"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,8 @@ async def send(request: Request, cluster: str, agent: str, fields: Form) -> Resp
             return RedirectResponse(view.link(f"/tasks/{task['id']}"), status_code=303)
         answer = await view.api.post("/v1/ask", target=name, verb=box.verb, payload=payload, timeout=20.0)
     except Refused as error:
-        refused = {"error": error.message, "hint": error.hint, "command": command(view, name, box.verb, payload)}
+        hint = FOR_TASKS if any(words in error.message for words in WITHOUT_TASK) and fields.get("as") != "task" else error.hint
+        refused = {"error": error.message, "hint": hint, "command": command(view, name, box.verb, payload)}
         marked = replace(box, fields=told(box.fields, box.verb, error.message) if box.fields else box.fields)
         return await _page(view, found, marked, refused)
     text = json.dumps(answer["reply"], indent=2, ensure_ascii=False)

@@ -104,7 +104,7 @@ async def revoke(request: Request, token: str, fields: Form) -> Response:
         await view.api.delete(f"{TOKENS}/{found['id']}", reason=reason or None)
     except Refused as error:
         return await _asked(view, token, reason=reason, error=error)
-    return RedirectResponse("/" if _own(view, found) else view.link("/settings#tokens"), status_code=303)
+    return RedirectResponse("/login" if _own(view, found) else view.link("/settings#tokens"), status_code=303)
 
 
 async def _page(view: View, wish: Wish, *, error: Refused | None = None) -> HTMLResponse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
@@ -14,7 +15,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from quarterdeck.api.csrf import Form
 from quarterdeck.api.roles import needs
 from quarterdeck.web.inner import Json, Refused, address
-from quarterdeck.web.pages import ANY_WORK, Copy, View, compact
+from quarterdeck.web.pages import ANY_WORK, Copy, View
+from quarterdeck.web.text import compact
 from quarterdeck.web.timeline import below, timeline
 from quarterdeck.work.documents import waited
 
@@ -78,12 +80,8 @@ async def dead(request: Request, before: int | None = None) -> HTMLResponse:
 
 async def _list(view: View, title: str, asked: Asked) -> HTMLResponse:
     query = address("/v1/tasks", **asked.filters)
-    page = (
-        await view.api.get("/v1/tasks", **asked.filters, before=asked.before, limit=PAGE)
-        if view.api.system
-        else {"items": [], "next": None}
-    )
-    counts = (await view.api.get("/v1/tasks/counts"))["states"] if view.api.system else {}
+    page = await view.api.get("/v1/tasks", **asked.filters, before=asked.before, limit=PAGE)
+    counts = (await view.api.get("/v1/tasks/counts"))["states"]
     return view.html(
         "tasks.html",
         title,
@@ -121,7 +119,7 @@ async def task(request: Request, task: str) -> HTMLResponse:
     return await _task_page(view, task)
 
 
-async def _task_page(view: View, task: str, *, error: Refused | None = None) -> HTMLResponse:
+async def _task_page(view: View, task: str, *, error: Refused | None = None, typed: Mapping[str, str] | None = None) -> HTMLResponse:
     path = f"/v1/tasks/{quote(task, safe='')}"
     tree = await view.api.items(f"{path}/tree")
     found = tree[0]
@@ -142,6 +140,7 @@ async def _task_page(view: View, task: str, *, error: Refused | None = None) -> 
         earlier=max(len(history) - EVENTS, 0),
         output=output[-EVENTS:],
         error=error,
+        typed=typed or {},
     )
 
 
@@ -152,6 +151,15 @@ def _more(event: Json) -> str:
         return waited(str(detail.get("reason") or ""))
     kept = {name: value for name, value in detail.items() if name != "parent" and not (name == "key" and str(value).startswith("^"))}
     return compact(kept)
+
+
+@router.get("/tasks/{task}/{deed}", **needs("viewer", scope="cluster"))
+async def form_of(request: Request, task: str, deed: str) -> RedirectResponse:
+    """The address that a form was sent to, loaded again or opened: the form is on the page of the task."""
+    view = await View.of(request)
+    if deed not in DEEDS:
+        raise Refused(404, f"nothing is called {deed} here", f"there are {', '.join(DEEDS)}")
+    return RedirectResponse(view.link(f"/tasks/{quote(task, safe='')}"), status_code=303)
 
 
 @router.post("/tasks/{task}/{deed}", response_model=None, **needs("operator", scope="cluster", form=True))
@@ -165,7 +173,7 @@ async def act(request: Request, task: str, deed: str, fields: Form) -> Response:
             raise Refused(400, "say why", "the reason is kept in the journal")  # noqa: TRY301 shown like any other refusal
         await view.api.post(f"/v1/tasks/{quote(task, safe='')}/{deed}", system=None, **_said(deed, fields))
     except Refused as error:
-        return await _task_page(view, task, error=error)
+        return await _task_page(view, task, error=error, typed={**fields, "deed": deed})
     return RedirectResponse(view.link(f"/tasks/{quote(task, safe='')}"), status_code=303)
 
 

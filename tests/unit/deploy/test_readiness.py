@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from quarterdeck.deploy.evidence import DEEP, PROOFS
-from quarterdeck.deploy.readiness import RULES, readiness
+from quarterdeck.deploy.readiness import RULES, Now, readiness
 
 
 def score(scene):
@@ -40,11 +40,11 @@ def test_what_this_version_cannot_prove_scores_zero_and_says_so(scene):
 def test_the_next_proofs_name_only_commands_of_this_version_cheapest_first(scene):
     assert score(scene).next == (
         "qd validate --deep, +4",
-        "a task that calls ctx.effect: qd task submit, +8",
-        "kill -9 a pid of: qd get replicas, +4",
+        "give a task whose agent calls ctx.effect: qd task submit --help, +8",
+        "kill -9 the process of a replica; its pid: qd get replicas, +4",
     )
     scene.conditions.clear()
-    assert score(scene).next[0] == "qd validate, +7"
+    assert score(scene).next[0] == "qd validate, +34"  # one command, told once
 
 
 @pytest.mark.parametrize(("age", "earned"), [(300.0, 7), (301.0, 3), (3000.0, 3), (3001.0, 0)])
@@ -75,7 +75,7 @@ def test_a_rule_without_targets_earns_nothing_and_is_no_advice(scene):
         assert (found.earned, found.evidence, found.age_seconds) == (0, "nothing to prove in this system", None)
     assert not any(step.startswith("qd validate,") for step in score(scene).next)
     scene.conditions.clear()
-    assert [step for step in score(scene).next if step.startswith("qd validate,")] == [f"qd validate, +{n}" for n in (7, 6, 6, 4)]
+    assert [step for step in score(scene).next if step.startswith("qd validate,")] == ["qd validate, +23"]
 
 
 def test_a_quarantine_that_leaves_nobody_to_answer_is_advised_to_be_ended(scene):
@@ -97,3 +97,20 @@ def test_a_healed_crash_counts_for_a_week(scene):
     assert point(scene, "recovered from a crash").earned == 4
     scene.condition("RecoveredFromCrash", age=8 * 86400)
     assert point(scene, "recovered from a crash").earned == 2
+
+
+def test_an_old_proof_does_not_speak_against_what_is_seen_now(scene):
+    for target in ("a/reader", "b/writer"):
+        scene.condition("AgentAnswers", target, age=40.0)
+    name, sound = "every replica answers and takes work", {"a/reader": Now(), "b/writer": Now()}
+
+    def found(**seen):
+        points = readiness(scene.desired, scene.conditions, scene.now, {**sound, **seen}).points
+        return next(p for p in points if p.name == name)
+
+    assert found().earned == 7
+    failed = found(**{"b/writer": Now("0 of 1 answering")})
+    assert (failed.earned, failed.evidence) == (0, "no longer so: b/writer: 0 of 1 answering; the last proof is 40 s old")
+    changed = found(**{"b/writer": Now(changed=scene.now - 5)})
+    assert changed.earned == 7
+    assert "(40 s ago, before its replicas changed)" in changed.evidence

@@ -30,3 +30,16 @@ def make_control(tmp_path):
 def control(make_control):
     with make_control() as control:
         yield control
+
+
+@pytest.fixture
+def fleet(control):
+    """The same, deployed."""
+    control.up()
+    return control
+
+
+@pytest.fixture
+def replica(fleet):
+    """Somebody who works on its tasks."""
+    return doors.Replica(fleet)

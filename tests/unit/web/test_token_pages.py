@@ -70,7 +70,7 @@ def test_the_answer_is_left_alone_by_scripts_and_tells_the_same_by_command(pair)
 def test_what_is_refused_is_said_in_the_form_and_nothing_typed_is_lost(pair, fields, told):
     answer = make(pair, **{"note": "kept note", **fields})
     assert 400 <= answer.status < 500
-    alert = answer.text[answer.text.index('role="alert"') :]
+    alert = answer.text[answer.text.index('role="alert">') :]
     assert told in alert[: alert.index("</div>")]
     assert 'value="kept note"' in answer.text
     assert HOSTILE not in answer.text
@@ -141,5 +141,5 @@ def test_ones_own_session_is_said_to_be_one_and_its_end_leads_out(pair):
     assert "you will be logged out" not in pair.get(path).text
     word = token_of(cookie.partition("=")[2])
     done = pair.stranger("POST", path, headers=head, data={"csrf": word, "confirmed": "yes"})
-    assert (done.status, done.headers["location"]) == (303, "/")
+    assert (done.status, done.headers["location"]) == (303, "/login")
     assert pair.stranger("GET", "/", headers=head).status == 403

@@ -1,4 +1,4 @@
-"""What pages make of figures: worries in order, charts with gaps, durations and times for people, payloads to begin with."""
+"""What pages make of figures: charts with gaps, durations and times for people, payloads to begin with."""
 
 import json
 from datetime import UTC, datetime
@@ -10,66 +10,12 @@ from hypothesis import strategies as st
 from quarterdeck.web import pages
 from quarterdeck.web.actions import ACTIONS, Wish, command, order
 from quarterdeck.web.fields import example
-from quarterdeck.web.fleet import STALE, charts, worries
+from quarterdeck.web.fleet import STALE, charts
 from quarterdeck.web.inner import Refused, address
+from quarterdeck.web.text import compact
 
 NOW = datetime(2026, 11, 28, 12, 0, tzinfo=UTC).timestamp()
-SOUND = {"failure": None, "incidents": [], "weakenings": []}
 COLUMNS = ("at", "beat_age", "lag_ms", "inflight", "memory_bytes", "cpu_seconds", "handled", "incarnation")
-
-
-def agent(name="one/reader", ready=2, desired=2, reason=""):
-    return {"name": name, "reason": reason, "replicas": {"ready": ready, "desired": desired}}
-
-
-def replica(state, reason=""):
-    return {"name": "one/reader-0", "state": state, "reason": reason}
-
-
-def link(*, open_=True, **circuits):
-    return {"name": "one->two", "open": open_, "circuits": circuits}
-
-
-def test_a_sound_fleet_has_no_worry():
-    assert worries(SOUND, [agent()], [replica("ready")], [link(closed=3)]) == []
-
-
-def test_what_holds_work_back_is_a_worry_and_names_what_ends_it():
-    told = {"kind": "WithinBudget", "target": "one", "message": "one spent 9 within a minute"}
-    lost = {"kind": "BusIntact", "target": "one/IN_reader", "message": "2 messages are gone"}
-    held, gone = worries({**SOUND, "incidents": [told, lost]}, [], [], [])
-    assert (held["path"], held["text"], held["command"]) == ("/budgets", "one spent 9 within a minute", "qd budget resume")
-    assert (gone["path"], gone["text"]) == ("/messages", "2 messages are gone")
-
-
-def test_the_failure_of_the_deployment_comes_first_and_what_the_machine_lacks_is_no_worry():
-    failure = {"target": "one/reader", "phase": "agents", "cause": "no module"}
-    status = {**SOUND, "failure": failure, "weakenings": ["cgroup v1"]}
-    found = worries(
-        status, [agent(reason="crashes"), agent("one/other", 1)], [replica("failed", "exit 3"), replica("quarantined")], [link(open_=False)]
-    )
-    assert [(w["state"], w["target"], w["text"]) for w in found] == [
-        ("failed", "one/reader", "agents: no module"),
-        ("failed", "one/reader", "crashes"),
-        ("starting", "one/other", "1 of 2 answering"),
-        ("failed", "one/reader-0", "exit 3"),
-        ("quarantined", "one/reader-0", "quarantined"),
-        ("pending", "one->two", "the link is not open"),
-    ]
-    assert found[5]["command"] == "qd explain one"
-    assert found[5]["path"] == "/links#one->two"
-    assert all(w["path"].startswith("/") for w in found)
-
-
-@pytest.mark.parametrize("circuits", [{"open": 2}, {"half-open": 1}])
-def test_a_breaker_that_is_not_closed_is_a_worry(circuits):
-    (worry,) = worries(SOUND, [], [], [link(**circuits)])
-    assert (worry["state"], worry["target"]) == ("failed", "one->two")
-
-
-@given(st.lists(st.sampled_from(["ready", "failed", "quarantined", "draining", "starting"])))
-def test_every_replica_that_needs_a_human_is_named(states):
-    assert len(worries(SOUND, [], [replica(state) for state in states], [])) == sum(s in ("failed", "quarantined") for s in states)
 
 
 def samples(*rows):
@@ -83,7 +29,7 @@ def lines(*rows):
 def test_charts_carry_units_and_rates():
     found = lines((0, 0.1, 1.0, 0, 1 << 20, 1.0, 10, 1), (2, 0.1, 2.0, 3, 2 << 20, 1.5, 30, 1))
     assert found.pop("Heartbeat age") == [0.1, 0.1]
-    assert found == {"Loop lag": [1.0, 2.0], "In flight": [0.0, 3.0], "Memory": [1.0, 2.0], "Processor": [25.0], "Handled": [10.0]}
+    assert found == {"Loop lag": [1.0, 2.0], "In flight": [0.0, 3.0], "Memory": [1.0, 2.0], "Cores": [0.25], "Handled": [10.0]}
 
 
 def test_a_missed_heartbeat_is_a_gap():
@@ -96,7 +42,7 @@ def test_a_missed_heartbeat_is_a_gap():
 def test_counters_that_began_again_with_a_new_process_make_no_negative_rate():
     found = lines((0, 0.1, 1.0, 0, 0, 9.0, 900, 1), (1, 0.1, 1.0, 0, 0, 0.1, 2, 2), (2, 0.1, 1.0, 0, 0, 0.2, 4, 2))
     assert found["Handled"] == [None, 2.0]
-    assert found["Processor"] == [None, pytest.approx(10.0)]
+    assert found["Cores"] == [None, pytest.approx(0.1)]
 
 
 def test_no_sample_yet_makes_empty_charts():
@@ -156,7 +102,7 @@ def test_a_time_is_told_from_now(at, text):
     ],
 )
 def test_a_value_of_a_record_goes_on_one_line(value, text):
-    assert pages.compact(value) == text
+    assert compact(value) == text
 
 
 @given(
@@ -166,7 +112,7 @@ def test_a_value_of_a_record_goes_on_one_line(value, text):
     )
 )
 def test_any_value_of_a_record_can_be_told(value):
-    assert isinstance(pages.compact(value), str)
+    assert isinstance(compact(value), str)
 
 
 @pytest.mark.parametrize(

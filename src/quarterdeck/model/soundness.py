@@ -1,0 +1,17 @@
+"""In which of four states a whole system is: one word wherever people read it, in the terminal and in every page. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+SystemState = Literal["ready", "stopped", "failed", "not ready"]
+
+
+def state_of(status: Mapping[str, Any]) -> SystemState:
+    """Of a Status document: what somebody stopped is neither failed nor on its way; what failed is never only `not ready`."""
+    if status["ready"]:
+        return "ready"
+    if status.get("stopped"):
+        return "stopped"
+    return "failed" if status.get("failure") else "not ready"
