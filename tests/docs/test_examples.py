@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from quarterdeck.agents import testing
 from quarterdeck.cli.dispatch import command
@@ -17,8 +18,10 @@ from quarterdeck.cli.verbs import VERBS, find
 from quarterdeck.spec.load import load
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "examples/triage/README.md"])
+OF_A_PROJECT = ROOT / "src/quarterdeck/templates/triage.md"
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "examples/triage/README.md", OF_A_PROJECT])
 FENCE = re.compile(r"^```(\w*)[^`\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+NOT_OURS = re.compile(r"<!-- not run: .+ -->\n\Z")
 PLACED = re.compile(r"# at: (spec(?:\.\w+)*)\n")
 VARIABLES = {"PAGER_KEY": "x", "OTHER_NAME": "x"}
 DAEMONS = {"serve", "node", "fork", "replica"}
@@ -29,7 +32,8 @@ def fenced(language):
     for path in DOCUMENTS:
         text = path.read_text()
         for found in FENCE.finditer(text):
-            if found[1] == language:
+            foreign = language == "yaml" and NOT_OURS.search(text[: found.start()])
+            if found[1] == language and not foreign:
                 yield f"{path.relative_to(ROOT)}:{text[: found.start()].count(chr(10)) + 1}", found[2]
 
 
@@ -94,6 +98,31 @@ def test_the_agent_of_the_readme_runs():
 
     assert asyncio.run(scenario()) == 0.5
     assert collected == [{"errors": 1}]
+
+
+def test_the_readme_of_a_written_project_does_there_what_it_shows(documents):
+    with documents.place() as shell:
+        shell.run("qd init incidents --template triage && cd incidents")
+        assert shell.code == 0
+        assert (shell.folder / "README.md").read_text() == OF_A_PROJECT.read_text()
+        assert {fence.kind for fence in documents.fences(OF_A_PROJECT)} == {"text", "console"}
+        documents.follow(OF_A_PROJECT, shell)
+
+
+def test_yaml_of_other_programs_is_yaml_too(documents):
+    foreign = [fence for path in DOCUMENTS for fence in documents.fences(path) if fence.kind == "yaml" and fence.why]
+    assert foreign
+    for fence in foreign:
+        assert YAML(typ="safe", pure=True).load(fence.text), fence.where
+
+
+def test_every_command_of_a_page_is_in_a_fence_that_is_carried_out(documents):
+    """`console` shows commands behind `$ ` and is carried out; in a `sh` fence nothing is marked, so nothing would be."""
+    assert [fence.where for path in DOCUMENTS for fence in documents.fences(path) if fence.kind == "sh"] == []
+
+
+def test_every_fence_of_the_example_has_a_language(documents):
+    assert [fence.where for fence in documents.fences(ROOT / "examples/triage/README.md") if not fence.kind] == []
 
 
 def test_python_blocks_are_python():

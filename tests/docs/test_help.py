@@ -21,12 +21,12 @@ import asyncio
 
 from quarterdeck import Agent, Context, Terminal
 
-collector, intake, analyst, reporter = Agent(), Agent(), Agent(), Agent()
+collector, intake, analyst, reporter, greeter = Agent(), Agent(), Agent(), Agent(), Agent()
 
 
-@intake.on("submit")
-async def submit(what: dict) -> str:
-    return f"{what['text']} is taken in"
+@greeter.on("greet")
+async def greet(whom: dict) -> str:
+    return f"Hello {whom['name']}"
 
 
 @intake.task()
@@ -75,6 +75,9 @@ spec:
   code: code
   entry: intake
   clusters:
+    front:
+      agents:
+        greeter: {run: "agents:greeter", rollout: {drain: 200ms}}
     collectors:
       agents:
         collector: {run: "agents:collector", replicas: 2, rollout: {drain: 200ms}}
@@ -281,7 +284,7 @@ def deployed(place):
         for name in ("quarterdeck.yaml", "fleet.yaml"):
             (shell.folder / name).write_text(SPEC)
         (shell.folder / "incident.json").write_text('{"text": "checkout is slow"}')
-        (shell.folder / "task.json").write_text('{"text": "hello"}')
+        (shell.folder / "name.json").write_text('{"name": "Ada"}')
         fleet = Fleet(shell)
         fleet.do("qd up")
         yield fleet
