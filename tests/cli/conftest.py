@@ -57,9 +57,9 @@ def fake(home):
 
 @pytest.fixture
 def terminal(home):
-    """Run `qd` on a pseudo-terminal and give (exit code, all it wrote)."""
+    """Run `qd` on a pseudo-terminal and give (exit code, all it wrote). `after` = (text, keys): the keys when the text was written."""
 
-    def run(*arguments, columns=100, typed=b"", **environ):
+    def run(*arguments, columns=100, typed=b"", after=None, **environ):
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         settings = {**os.environ, "TERM": "xterm-256color", **environ}
@@ -71,17 +71,23 @@ def terminal(home):
             stderr=theirs,
             env=settings,
             close_fds=True,
+            preexec_fn=_controlled if after else None,  # noqa: PLW1509 so that Ctrl-C is a signal
         )
         os.close(theirs)
         if typed:
             os.write(ours, typed)
-        written = _read(ours, process)
+        written = _read(ours, process, after)
         return process.wait(10), written.decode()
 
     return run
 
 
-def _read(descriptor, process):
+def _controlled():
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def _read(descriptor, process, after=None):
     written, deadline = b"", time.monotonic() + 20
     while time.monotonic() < deadline:
         if select.select([descriptor], [], [], 0.1)[0]:
@@ -89,6 +95,9 @@ def _read(descriptor, process):
                 written += os.read(descriptor, 65536)
             except OSError:  # the other end is closed
                 break
+            if after and after[0].encode() in written:
+                os.write(descriptor, after[1])
+                after = None
     else:
         process.kill()
     os.close(descriptor)

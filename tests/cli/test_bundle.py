@@ -7,9 +7,10 @@ import pytest
 
 SECRET = "correct horse battery staple"  # noqa: S105 planted to be looked for
 VARIABLE = "tok-5f2b91c6aa"
+VARIABLES = 'DB_PASSWORD: "hunter2-in-the-spec", DOOR_KEY: 48151623, WINDOW: 60s'
 SPEC = f"""kind: System
 spec:
-  clusters: {{a: {{agents: {{b: {{run: "agents:b", env: {{DB_PASSWORD: "hunter2-in-the-spec", WINDOW: 60s}}, secrets: [PAGER_KEY]}}}}}}}}
+  clusters: {{a: {{agents: {{b: {{run: "agents:b", env: {{{VARIABLES}}}, secrets: [PAGER_KEY]}}}}}}}}
   # {SECRET}
 """
 
@@ -26,6 +27,7 @@ def planted(fake, home, documents, monkeypatch):
     logs.mkdir(parents=True)
     (logs / "analyst-0.log").write_text(
         f"logged in with {SECRET}\nAuthorization: Bearer abcdef0123456789\nSOAPLANTEDSEEDVALUE\nwindow 60s read\n"
+        "connecting as app with hunter2-in-the-spec\nPIN of the door: 48151623\n"
     )
     (home.logs / "serve.log").write_text("x" * 70_000 + f" {SECRET}\nerror: {VARIABLE}\nqd_0b55d336_06SqPpyaZ6CTQlzZ68-ZXY73ecPkFCDy\n")
     fake.answers["GET", "/v1/revisions/1"] = {"spec": SPEC}
@@ -43,7 +45,7 @@ def contents(path):
 def test_no_planted_secret_is_in_the_bundle(planted, qd, tmp_path):
     assert qd("support-bundle", "b.tar.gz").code == 0
     packed = contents(tmp_path / "b.tar.gz")
-    for secret in (SECRET, VARIABLE, "hunter2-in-the-spec", "SOAPLANTEDSEEDVALUE", "abcdef0123456789", "qd_0b55d336"):
+    for secret in (SECRET, VARIABLE, "hunter2-in-the-spec", "48151623", "SOAPLANTEDSEEDVALUE", "abcdef0123456789", "qd_0b55d336"):
         assert [name for name, text in packed.items() if secret in text or secret in name] == [], secret
     assert "window 60s read" in packed["logs/triage/analysts/analyst-0.log"]
     assert "WINDOW: 60s" in packed["systems/triage/spec.yaml"]
@@ -70,6 +72,16 @@ def test_it_works_when_nothing_runs(planted, qd, tmp_path):
     packed = contents(tmp_path / "b.tar.gz")
     assert "systems: no control plane answers" in packed["missing.txt"]
     assert "logs/triage/analysts/analyst-0.log" in packed
+
+
+def test_values_of_variables_in_the_spec_are_known_from_the_store_when_nothing_runs(planted, qd, home, tmp_path, monkeypatch):
+    planted.stop()
+    seen = []
+    monkeypatch.setattr("quarterdeck.cli.direct.offline", lambda place, _look: seen.append(place) or [SPEC])
+    assert qd("support-bundle", "b.tar.gz").code == 0
+    packed = contents(tmp_path / "b.tar.gz")
+    assert seen == [home]
+    assert "hunter2-in-the-spec" not in packed["logs/triage/analysts/analyst-0.log"]
 
 
 def test_it_is_for_its_owner_and_overwrites_nothing(planted, qd, tmp_path):

@@ -1,4 +1,4 @@
-"""Completion in real shells: live names, within 0.3 s, and never an error."""
+"""Completion in real shells: live names, in time, and never an error."""
 
 import contextlib
 import fcntl
@@ -38,8 +38,24 @@ def completed(qd, monkeypatch):
 @pytest.fixture
 def world(fake, documents):
     fake.answers["GET", "/v1/clusters"] = documents.listed([{"name": "analysts"}])
-    fake.answers["GET", "/v1/revisions"] = documents.listed([{"number": n, "reason": "why", "at": "x"} for n in (3, 2, 1)])
-    fake.answers["GET", "/v1/changes"] = documents.listed([{"id": 12, "target": "analysts/analyst", "reason": "load test"}])
+    fake.answers["GET", "/v1/revisions"] = documents.listed(
+        [{"number": n, "current": n == 3, "reason": "why", "at": "x"} for n in (3, 2, 1)]
+    )
+    live = {"target": "analysts/analyst", "reason": "load test", "state": "live"}
+    fake.answers["GET", "/v1/changes"] = documents.listed([{**live, "id": 12}, {**live, "id": 11, "state": "reverted"}])
+    verbs = {"judge": {"doc": "Look at it."}, "score": {"doc": ""}}
+    fake.answers["GET", "/v1/agents/analysts/analyst"] = {"name": "analysts/analyst", "verbs": verbs}
+    fake.answers["GET", "/v1/tokens"] = documents.listed([{"id": "0b55d336", "role": "viewer", "note": "wall"}])
+    done = {"id": "01M8HXFD25B4EETYEXX2273T60", "key": "first/08:43", "state": "done", "target": "collectors/intake"}
+    fake.answers["GET", "/v1/tasks"] = {**documents.listed([done]), "next": None}
+
+
+def again_until(offered, completed, *words):
+    """What is offered: all of it has 0.15 s, in which a busy machine may have done other things, so it is asked some times."""
+    tried = [completed(*words)]
+    while tried[-1] != offered and len(tried) < 5:
+        tried.append(completed(*words))
+    return tried[-1]
 
 
 @pytest.mark.parametrize(
@@ -52,8 +68,17 @@ def world(fake, documents):
         (("get", "repl"), ["replicas"]),
         (("get", "replica", "analysts/analyst-1"), ["analysts/analyst-1"]),
         (("get", "revisions", ""), ["1", "2", "3"]),
-        (("rollback", ""), ["1", "2", "3"]),
+        (("rollback", ""), ["1", "2"]),
         (("revert", ""), ["12"]),
+        (("ask", "analysts/analyst", ""), ["judge", "score"]),
+        (("ask", "analysts/analyst-1", "sc"), ["score"]),
+        (("token", "revoke", ""), ["0b55d336"]),
+        (("get", "tasks", "--state", "de"), ["dead"]),
+        (("get", "messages", "--state", "o"), ["open"]),
+        (("get", "tasks", "fir"), ["first/08:43"]),
+        (("task", "get", "fir"), ["first/08:43"]),
+        (("explain", "spec.clusters.agents.rollout.s"), ["spec.clusters.agents.rollout.surge"]),
+        (("explain", "E1209"), ["E1209"]),
         (("status", "-s", ""), ["triage"]),
         (("wait", "--for", "re"), ["ready"]),
         (("init", "--template", ""), ["plain", "triage"]),
@@ -62,10 +87,7 @@ def world(fake, documents):
     ],
 )
 def test_live_names_are_offered(world, completed, words, offered):
-    tried = [completed(*words)]
-    while tried[-1] != offered and len(tried) < 3:  # all of it has 0.3 s, in which a busy machine may have done other things
-        tried.append(completed(*words))
-    assert tried[-1] == offered
+    assert again_until(offered, completed, *words) == offered
 
 
 def test_contexts_are_offered_without_asking_anybody(world, fake, qd, completed):
@@ -82,7 +104,7 @@ def test_the_home_and_system_typed_before_count(world, fake, completed, tmp_path
     assert fake.requests[-1][2] == {"system": "triage"}
 
 
-def test_a_control_plane_that_hangs_costs_a_third_of_a_second_and_gives_nothing(fake, completed):
+def test_a_control_plane_that_hangs_costs_a_moment_and_gives_nothing(fake, completed):
     hanging = threading.Event()
     for noun in ("clusters", "agents", "replicas"):
         fake.answers["GET", f"/v1/{noun}"] = lambda *_: hanging.wait(10) and {}
@@ -94,6 +116,32 @@ def test_a_control_plane_that_hangs_costs_a_third_of_a_second_and_gives_nothing(
     while any(thread.name.startswith("completing") for thread in threading.enumerate()):
         time.sleep(0.01)
     assert LIMIT <= taken < LIMIT + 0.3
+
+
+@pytest.mark.parametrize(
+    ("words", "path"),
+    [
+        (("up", ""), True),
+        (("--home", ""), True),
+        (("init", ""), True),
+        (("plan", "--out", ""), True),
+        (("ask", "analysts/analyst", ""), False),
+        (("token", "revoke", ""), False),
+        (("scale", "analysts/analyst", ""), False),
+        (("context", "use", ""), False),
+        (("get", "tasks", "--state", "zz"), False),
+    ],
+)
+def test_names_of_files_are_offered_for_paths_and_for_nothing_else(home, qd, monkeypatch, words, path):
+    def asked(shell, **environ):
+        for name, value in {"_QD_COMPLETE": f"complete_{shell}", **environ}.items():
+            monkeypatch.setenv(name, value)
+        return qd()
+
+    line = " ".join(("qd", *words))
+    assert asked("bash", COMP_WORDS=line, COMP_CWORD=str(len(words))).code == (3 if path else 0)
+    assert asked("zsh", _TYPER_COMPLETE_ARGS=line).out.strip() == ("_files" if path else ":")
+    assert asked("fish", _TYPER_COMPLETE_ARGS=line, _TYPER_COMPLETE_FISH_ACTION="is-args").code == int(path)
 
 
 def test_nobody_there_gives_nothing_and_no_word(home, completed, capsys):
@@ -198,6 +246,8 @@ def test_the_tab_key_in_a_real_shell(shell):
     shell.completes("qd roll", "rollback ")
     shell.completes("qd context us", "use ")
     shell.completes("qd revert 1", "12 ")
+    (shell.folder / "fleet-of-mine.yaml").touch()
+    shell.completes("qd plan fleet-", "fleet-of-mine.yaml")
 
 
 def test_what_others_wrote_is_never_carried_out_by_the_shell_of_who_completes(shell, fake, documents, tmp_path):
@@ -211,4 +261,5 @@ def test_what_others_wrote_is_never_carried_out_by_the_shell_of_who_completes(sh
 @pytest.mark.parametrize("name", [*HOSTILE, "two words", "-o", "edge->core", ""])
 def test_a_name_that_a_shell_would_not_take_for_one_word_is_not_offered(world, fake, documents, completed, name):
     fake.answers["GET", "/v1/clusters"] = documents.listed([{"name": name}])
-    assert completed("explain", "") == ["analysts/analyst", "analysts/analyst-0", "analysts/analyst-1"]
+    offered = ["analysts/analyst", "analysts/analyst-0", "analysts/analyst-1"]
+    assert again_until(offered, completed, "explain", "") == offered

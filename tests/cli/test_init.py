@@ -1,6 +1,7 @@
 """`qd init`: a project that is right from its first line, and nothing overwritten."""
 
 import json
+import re
 
 import pytest
 
@@ -12,7 +13,7 @@ from quarterdeck.spec.load import load
 def test_a_project_has_a_spec_that_an_editor_completes_and_that_loads(home, qd, tmp_path, template):
     ran = qd("init", "fleet", "--template", template.value)
     assert ran.code == 0
-    assert ran.err.startswith(("next: cd fleet && qd up, then qd ask ", "next: cd fleet && qd up, then qd task submit "))
+    assert ran.err.startswith(("next: cd fleet && qd up · qd ask ", "next: cd fleet && qd up · qd task submit "))
     folder = tmp_path / "fleet"
     text = (folder / "quarterdeck.yaml").read_text()
     assert text.startswith(MODELINE)
@@ -65,3 +66,29 @@ def test_a_place_that_cannot_be_written_is_said(home, qd, tmp_path):
     ran = qd("init", "file/fleet")
     assert ran.code == 1
     assert "cannot be written" in ran.err
+
+
+def test_a_name_that_no_folder_can_have_is_said_and_not_spread_over_the_screen(home, qd):
+    ran = qd("init", "a" * 300)
+    assert ran.code == 1
+    assert "cannot be written: File name too long" in ran.err
+    assert len(ran.err) < 300
+    assert "nothing" not in qd("init", "").out
+    assert qd("init", "").code == 2
+
+
+def test_the_command_after_it_works_for_a_folder_with_a_space(home, qd):
+    assert qd("init", "my fleet").err.startswith("next: cd 'my fleet' && qd up · qd ask ")
+
+
+def test_the_readme_of_the_triage_template_speaks_of_the_project_alone(home, qd, tmp_path):
+    qd("init", "fleet", "--template", "triage")
+    folder = tmp_path / "fleet"
+    text = (folder / "README.md").read_text()
+    for elsewhere in ("make up", "examples/triage", "bench/", "up.py", "prove.py", "tools/"):
+        assert elsewhere not in text
+    named = re.findall(r"`([\w./]+\.(?:py|json|yaml))`", text)
+    assert named
+    assert [name for name in named if not (folder / name).exists()] == []
+    assert (folder / "data/README.md").exists()
+    assert not (folder / "prove.py").exists()

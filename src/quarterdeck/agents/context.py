@@ -55,6 +55,10 @@ class Outbound(Protocol):
     ) -> Ack: ...
 
 
+class OutsideTask(UserError):
+    """What only a task has (steps, effects, delegation, questions) was used while a message was handled."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a piece of code runs: one replica, its way out, its clock, what counts its progress, and its line to the ledger."""
@@ -128,10 +132,10 @@ class Context:
 
     @property
     def part(self) -> Part:
-        """What works on the task for this context; raises UserError outside a task."""
+        """What works on the task for this context; raises OutsideTask where there is none."""
         if self._part is None:
             msg = f"{self.name} is not working on a task"
-            raise UserError(msg, hint="steps, effects, delegation and questions belong to tasks: qd task submit, or ctx.submit")
+            raise OutsideTask(msg, hint="steps, effects, delegation and questions belong to tasks: qd task submit, or ctx.submit")
         return self._part
 
     @property

@@ -12,7 +12,7 @@ from typing import Any, Final
 from quarterdeck.agents.activity import Activity, Deadlock, NoProgress
 from quarterdeck.agents.agent import Agent, Handler
 from quarterdeck.agents.calls import in_thread
-from quarterdeck.agents.context import CURRENT, Context, Place
+from quarterdeck.agents.context import CURRENT, Context, OutsideTask, Place
 from quarterdeck.agents.payload import PayloadError, decode, encode, loads
 from quarterdeck.agents.post import Mailbox
 from quarterdeck.agents.schema import schema
@@ -21,7 +21,7 @@ from quarterdeck.bus.batches import BATCH, count
 from quarterdeck.bus.connection import Incoming
 from quarterdeck.bus.envelope import ID, MAX_PAYLOAD, Answer, Envelope, attempt, full_name, refusal, sent_at
 from quarterdeck.bus.pull import Verdict
-from quarterdeck.errors import QuarterdeckError, Terminal, UserError
+from quarterdeck.errors import QuarterdeckError, Terminal, UserError, named
 from quarterdeck.model import loops
 from quarterdeck.model.messages import DELIVERIES
 
@@ -157,6 +157,8 @@ class Desk:
                 return self._never("payload", f"{handler.verb}: {error.message}")
             value = await run(handler, payload, context)
             return Answer(b"") if incoming.delivered else self._result(handler, value)
+        except OutsideTask:  # whoever asked has to ask otherwise; the handler is right
+            return self._never("task", self._for_a_task(handler))
         except Exception as error:  # the boundary to user code: whatever it raises becomes an answer
             context.log.exception("handler failed", verb=handler.verb, sender=context.sender)
             return self._failed(error)
@@ -194,12 +196,15 @@ class Desk:
     def _failed(self, error: Exception) -> Answer:
         kind = type(error).__name__
         retry = error.retry if isinstance(error, QuarterdeckError) else isinstance(error, _WORTH_RETRYING)
-        message = str(error) or kind
         final = isinstance(error, Terminal) and not isinstance(error, Deadlock)  # later, the others of a deadlock have gone on
-        return refusal(kind, self._place.mask.text(f"{kind}: {message}"), self._place.name, retry=retry, final=final)
+        return refusal(kind, self._place.mask.text(named(error)), self._place.name, retry=retry, final=final)
 
     def _never(self, kind: str, message: str) -> Answer:
         return refusal(kind, message, self._place.name, final=True)
+
+    def _for_a_task(self, handler: Handler) -> str:
+        name = f"{self._place.cluster}/{self._place.agent}"
+        return f"{handler.verb!r} is work for a task, not for a message: qd task submit {name} --verb {handler.verb}"
 
     def _unknown(self, verb: str) -> Answer:
         known = ", ".join(sorted(self._handlers)) or "none"

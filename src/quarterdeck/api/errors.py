@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from quarterdeck.errors import Forbidden, NotFound, QuarterdeckError, SpecError, Transient, UserError
+from quarterdeck.model.wording import wrong
 from quarterdeck.model.work import Overloaded
 
 
@@ -67,6 +68,9 @@ REFUSAL: Final[dict[str, Any]] = {
 
 _PATH_SIGNS: Final = "/-._~!$&'()*+,;=:@"
 """What may stand in a path as it is (RFC 3986); a backslash, which browsers read as a slash, may not."""
+_NOT_SO: Final = 405
+_MISUSED: Final = 2
+"""What `qd` exits with for a value that makes no sense, whoever found that out."""
 _HEAD: Final = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
     '<meta name="color-scheme" content="light dark">'
@@ -87,13 +91,33 @@ def refuse(error: QuarterdeckError) -> JSONResponse:
     return JSONResponse({"error": body}, status_code=error.http_status, headers=_wait(error))
 
 
-def malformed(error: RequestValidationError) -> JSONResponse:
-    """The response to a request that does not look as it must."""
+def malformed(error: RequestValidationError) -> UserError:
+    """The refusal of a request that does not look as it must: which part, and what it may be."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][1:] or first["loc"])
-    response = refuse(UserError(f"{where}: {first['msg']}", where=where, hint="qd api openapi describes every field"))
-    response.status_code = 422
-    return response
+    return _unlike(where, wrong(first))
+
+
+def missing(where: str) -> UserError:
+    """The refusal of a request that lacks a part."""
+    return _unlike(where, wrong({"type": "missing"}))
+
+
+def _unlike(where: str, told: str) -> UserError:
+    refusal = UserError(f"{where}: {told}", where=where, hint="qd api openapi describes every field")
+    refusal.http_status, refusal.exit_code = 422, _MISUSED
+    return refusal
+
+
+async def answered(request: Request, error: QuarterdeckError) -> Response:
+    """The response to a refusal from within a route: to a browser always a page, in the frame of the pages for who is known."""
+    if not wants_page(request.scope) or request.scope["path"].startswith("/v1/"):
+        return refuse(error)
+    draw = getattr(request.app, "draw", None)
+    if draw is None or request.scope.get("grant") is None:
+        return turned_away(error, request.scope)
+    page: Response = await draw(request, error)
+    return page
 
 
 def turned_away(error: QuarterdeckError, scope: Scope) -> Response:
@@ -134,15 +158,18 @@ def install(app: FastAPI) -> None:
     """Give every error our shape."""
 
     @app.exception_handler(QuarterdeckError)
-    async def ours(request: Request, error: QuarterdeckError) -> JSONResponse:
-        return refuse(error)
+    async def ours(request: Request, error: QuarterdeckError) -> Response:
+        return await answered(request, error)
 
     @app.exception_handler(RequestValidationError)
-    async def not_as_described(request: Request, error: RequestValidationError) -> JSONResponse:
-        return malformed(error)
+    async def not_as_described(request: Request, error: RequestValidationError) -> Response:
+        return await answered(request, malformed(error))
 
     @app.exception_handler(HTTPException)
-    async def routing(request: Request, error: HTTPException) -> JSONResponse:
-        response = refuse(NotFound(str(error.detail), hint="qd api openapi lists every path"))
+    async def routing(request: Request, error: HTTPException) -> Response:
+        said = NotFound(str(error.detail), hint="qd api openapi lists every path")
+        if error.status_code == _NOT_SO and wants_page(request.scope):
+            said = NotFound(f"nothing is shown at {request.url.path}", hint="a form was sent there: go on from the page that it stands on")
+        response = await answered(request, said)
         response.status_code = error.status_code
         return response

@@ -52,9 +52,12 @@ class TaskStopBody(BaseModel):
     drain: float = Field(default=0.0, ge=0, le=MOST_DRAIN)
 
 
-class FleetStartBody(Why):
-    """Without a system, of every system where everything is stopped. `dry_run`: only plan it."""
+class FleetStartBody(BaseModel):
+    """Without a system, of every system where everything is stopped. `dry_run`: only plan it. Ending a stop needs no reason."""
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    system: str | None = None
+    reason: str = Field(default="", max_length=1000)
     dry_run: bool = False
 
 
@@ -134,7 +137,7 @@ def _systems(given: Services, system: str | None) -> tuple[str, ...]:
     return (given.fleet.one(system),) if system or not given.fleet.names() else given.fleet.names()
 
 
-def _order(given: Services, system: str, target: str, caller: Actor, body: Why) -> Order:
+def _order(given: Services, system: str, target: str, caller: Actor, body: Why | FleetStartBody) -> Order:
     return given.stops.order(system, target, caller, body.reason)
 
 

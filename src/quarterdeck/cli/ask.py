@@ -8,30 +8,34 @@ from typing import Annotated
 
 import typer
 
+from quarterdeck.cli.completing import verb_names
 from quarterdeck.cli.explain import TargetArgument
 from quarterdeck.cli.render import dump, show
 from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Session
-from quarterdeck.cli.times import duration
+from quarterdeck.cli.times import lasting
 from quarterdeck.cli.usage import UsageError
 from quarterdeck.client.wire import Document
 from quarterdeck.errors import QuarterdeckError
+from quarterdeck.model.stops import API
 
 
 def ask(
     session: Session,
     target: TargetArgument,
-    verb: Annotated[str, typer.Argument(help="What the agent listens to.")],
+    verb: Annotated[str, typer.Argument(help="What the agent listens to.", autocompletion=verb_names)],
     payload: Annotated[str, typer.Argument(metavar="PAYLOAD", help="JSON, or - for stdin.")] = "null",
     timeout: Annotated[str, typer.Option(metavar="TIME", help="How long to wait for the answer.")] = "10s",
 ) -> None:
     """Send one request to an agent, or to one replica of it, and print the answer as JSON.
 
-    $ qd ask collectors/intake submit '{"text": "hello"}'
-    $ cat task.json | qd ask collectors/intake submit -
+    $ qd ask front/greeter greet '{"name": "Ada"}'
+    $ cat name.json | qd ask front/greeter greet -
+
+    Work that is accounted for is no request: qd task submit gives it.
     """
     session, inside = agent_in(session, target)
-    within = duration(timeout)
+    within = lasting(timeout)
     document = send(session, inside, verb, payload_of(sys.stdin.read() if payload == "-" else payload), within)
     show(session, document, lambda screen: dump(document["reply"], screen.out), name=str(document.get("from", "")))
     if not session.machine:
@@ -53,11 +57,11 @@ def send(session: Session, inside: str, verb: str, payload: object, within: floa
     """One request and its answer, `within` seconds. Raises whatever it is refused with, never without a hint."""
     body = {"system": session.system, "target": inside, "verb": verb, "payload": payload, "timeout": within}
     try:
-        document: Document = session.client.post("/v1/ask", body, timeout=within + 5)
+        answer: Document = session.client.post("/v1/ask", body, timeout=within + 5)
     except QuarterdeckError as error:
         error.hint = error.hint or f"qd explain {inside} · qd logs {inside}"
         raise
-    return document
+    return {"apiVersion": API, "kind": "Answer", **answer}
 
 
 def answered(document: Document) -> str:

@@ -14,7 +14,7 @@ from quarterdeck.cli.completing import target_names
 from quarterdeck.cli.console import Console
 from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Output, Session
-from quarterdeck.cli.times import duration
+from quarterdeck.cli.times import lasting
 from quarterdeck.cli.typed import Typed, signature
 from quarterdeck.cli.usage import UsageError
 from quarterdeck.client.wire import Document
@@ -35,7 +35,7 @@ def attach(
 
     $ qd attach collectors/intake
     $ qd attach collectors/intake-0 --no-input      only shows
-    $ echo 'submit {"text": "hello"}' | qd attach collectors/intake
+    $ echo 'greet {"name": "Ada"}' | qd attach front/greeter
 
     A line is VERB PAYLOAD, the payload as JSON without quotes around it; a payload alone goes to the verb before. ? shows the verbs, Tab
     completes them. Ctrl-C takes the line back or gives up waiting for an answer; Ctrl-D leaves, and the agent goes on.
@@ -46,7 +46,7 @@ def attach(
     if session.output in (Output.yaml, Output.name):
         raise UsageError(f"-o {session.output} cannot show what goes on and on", hint="-o json prints one JSON document a line")
     session, inside = agent_in(session, target)
-    agent = Agent(session, inside, duration(timeout))
+    agent = Agent(session, inside, lasting(timeout))
     console = _console(session, agent, inside)
     screen = session.screen if console or session.no_input else session.words
     report = Report(session, screen, console.line if console else screen.line)

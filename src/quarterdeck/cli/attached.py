@@ -17,6 +17,7 @@ from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Output, Session
 from quarterdeck.client.wire import Document, Query
 from quarterdeck.errors import QuarterdeckError
+from quarterdeck.model.stops import API
 
 BEFORE: Final = {"tail": 10}
 """What people see of the output before they came."""
@@ -52,7 +53,7 @@ class Report:
 
     def answer(self, document: Document) -> None:
         """The answer to a request: below what was typed, or alone on stdout."""
-        text = json.dumps({"kind": "Answer", **document} if self._json else document["reply"])
+        text = json.dumps(document if self._json else document["reply"])
         with self._lock:
             self.say(answered(document))
             if self._json or self._screen is not self._session.screen:
@@ -83,7 +84,7 @@ class Report:
     def _tell(self, kind: str, document: Document, text: str) -> None:
         with self._lock:
             if self._json:
-                self._session.screen.line(json.dumps({"kind": kind, **document}))
+                self._session.screen.line(json.dumps({"apiVersion": API, "kind": kind, **document}))
             else:
                 self._put(text)
 

@@ -14,11 +14,12 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from quarterdeck.cli import doctor, leftovers
+from quarterdeck.cli import direct, doctor, leftovers
 from quarterdeck.cli.redaction import Redactor, known
 from quarterdeck.cli.render import show, size, table
 from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Session
+from quarterdeck.cli.usage import UsageError
 from quarterdeck.client.wire import Wire
 from quarterdeck.clock import SystemClock
 from quarterdeck.errors import Conflict, QuarterdeckError, UserError
@@ -28,6 +29,8 @@ from quarterdeck.version import VERSION
 _TAIL: Final = 64 << 10
 """Bytes of the end of each log."""
 _MOST_LOGS: Final = 200
+_MOST_SPECS: Final = 50
+"""Logs, and revisions of a system whose specs are looked at."""
 _NOUNS: Final = ("clusters", "agents", "replicas", "links", "changes", "conditions", "revisions")
 _PROC: Final = ("meminfo", "loadavg", "self/limits", "self/cgroup", "self/mounts", "version")
 _WORDS: Final = """What `qd support-bundle` packed. Nothing was sent anywhere.
@@ -54,8 +57,10 @@ def support_bundle(
     $ qd support-bundle
     $ tar tzf quarterdeck-support-*.tar.gz
     """
+    if str(file) == "-":
+        raise UsageError("an archive is not written into a pipe", hint="name a file: qd support-bundle FILE")
     place = session.place if isinstance(session.place, Home) else None
-    redactor = Redactor(known(place, os.environ))
+    redactor = Redactor(known(place, os.environ, _specs(session)))
     stamp = datetime.fromtimestamp(SystemClock().now(), UTC)
     path = file or Path(f"quarterdeck-support-{stamp:%Y%m%d-%H%M%S}.tar.gz")
     packed = _pack(path, _gathered(session, redactor), stamp.timestamp())
@@ -68,6 +73,26 @@ def support_bundle(
 
     show(session, document, text, name=str(path))
     session.say(f"next: look through it: tar xzf {clean(path)} · then hand it to whoever helps you")
+
+
+def _specs(session: Session) -> list[str]:
+    """The text of every spec that replicas may have run by, for what it names like a secret: of the control plane, else of its store."""
+    try:
+        client = session.client
+        systems = [{"system": str(item["name"])} for item in client.get("/v1/systems")["items"]]
+        numbers = [(one, each["number"]) for one in systems for each in client.get("/v1/revisions", one)["items"][:_MOST_SPECS]]
+        return [str(client.get(f"/v1/revisions/{number}", one)["spec"]) for one, number in numbers]
+    except QuarterdeckError:
+        return _stored(session.place) if isinstance(session.place, Home) else []
+
+
+def _stored(home: Home) -> list[str]:
+    from quarterdeck.store import engine, revisions  # noqa: PLC0415 SQLAlchemy, where no control plane answers
+
+    try:
+        return direct.offline(home, revisions.texts)
+    except engine.ERRORS:  # there is none, or it cannot be read
+        return []
 
 
 def _gathered(session: Session, redactor: Redactor) -> Iterator[tuple[str, bytes]]:

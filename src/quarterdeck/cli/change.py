@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -34,7 +35,7 @@ def scale(  # noqa: PLR0917 as on the command line
     $ qd scale analysts/analyst 5 --reason "load test" --until 18:00
     $ qd scale analysts/analyst 5 --reason "load test" --dry-run     the plan of it
     """
-    _propose(session, target, ("replicas", replicas), reason, until, dry_run=dry_run)
+    _propose(session, ("scale", target, replicas), ("replicas", replicas), reason, until, dry_run=dry_run)
 
 
 def restart(session: Session, target: TargetArgument, reason: ReasonOption, dry_run: DryRunOption = False) -> None:
@@ -42,7 +43,7 @@ def restart(session: Session, target: TargetArgument, reason: ReasonOption, dry_
 
     $ qd restart analysts/analyst --reason "stale cache"
     """
-    _propose(session, target, ("restart_before", session.client.clock.now()), reason, dry_run=dry_run)
+    _propose(session, ("restart", target), ("restart_before", session.client.clock.now()), reason, dry_run=dry_run)
 
 
 def quarantine(
@@ -52,7 +53,7 @@ def quarantine(
 
     $ qd quarantine analysts/analyst-1 --reason "wrong answers"
     """
-    _propose(session, target, ("quarantined", True), reason, until, dry_run=dry_run)
+    _propose(session, ("quarantine", target), ("quarantined", True), reason, until, dry_run=dry_run)
 
 
 def release(session: Session, target: TargetArgument, reason: ReasonOption, dry_run: DryRunOption = False) -> None:
@@ -61,11 +62,12 @@ def release(session: Session, target: TargetArgument, reason: ReasonOption, dry_
     $ qd release analysts/analyst-1 --reason "looked at"
     """
     _needs(reason)
+    command = as_typed(session, "release", target, reason=reason)
     session, inside = session.aimed_at(target)
     body = {"system": session.system, "target": inside, "reason": reason, "dry_run": dry_run or None}
     ended: Document = session.client.post("/v1/changes/release", body)
     if dry_run:
-        rehearse(session, ended)
+        rehearse(session, ended, command)
         return
     told = [f"change {c['id']} has ended: {c['target']} {c['patch']['field']}, {c['reason']}" for c in ended["items"]]
     if session.output is Output.name:
@@ -80,7 +82,7 @@ def hold(session: Session, target: TargetArgument, reason: ReasonOption, until: 
 
     $ qd hold analysts/analyst --until 2h --reason "being debugged"
     """
-    _propose(session, target, ("hold", True), reason, until, dry_run=dry_run)
+    _propose(session, ("hold", target), ("hold", True), reason, until, dry_run=dry_run)
 
 
 def revert(
@@ -97,21 +99,28 @@ def revert(
         f"/v1/changes/{change}", {"reason": reason or None, "system": session.system, "dry_run": dry_run or None}
     )
     if dry_run:
-        rehearse(session, document)
+        rehearse(session, document, as_typed(session, "revert", change, reason=reason))
         return
     show(session, document, lambda screen: screen.line(f"change {change} is reverted"), name=str(change))
     session.next("qd get changes · qd status")
 
 
-def rehearse(session: Session, plan: Document) -> None:
-    """Print the Plan (or the List of one for each system) of what was only rehearsed."""
+def as_typed(session: Session, *words: object, **options: object) -> str:
+    """A command of `qd` to be pasted: its words, and those options that have a value; the system where one was named."""
+    given = {"system": session.system, **options}
+    more = [part for name, value in given.items() if value not in (None, "") for part in (f"--{name}", str(value))]
+    return shlex.join(["qd", *map(str, words), *more])
+
+
+def rehearse(session: Session, plan: Document, command: str) -> None:
+    """Print the Plan (or the List of one for each system) of what was only rehearsed, and the command that does it."""
     plans = plan.get("items", [plan])
     if session.machine:
         show(session, plan, name=" ".join(str(one["index"]) for one in plans))
         return
     for one in plans:
         tell(session, one)
-    session.next("the same without --dry-run does it")
+    session.next(command)
 
 
 def _needs(reason: str) -> None:
@@ -127,14 +136,18 @@ def _limited(session: Session, inside: str, asked: object) -> None:
         session.warn([f"{inside} gets {granted['replicas']['desired']}, not {asked}: {'; '.join(granted.get('because') or ())}"])
 
 
-def _propose(session: Session, target: str, patch: tuple[str, object], reason: str, until: str | None = None, *, dry_run: bool) -> None:
+def _propose(
+    session: Session, words: tuple[object, ...], patch: tuple[str, object], reason: str, until: str | None = None, *, dry_run: bool
+) -> None:
+    """Make a Change of what `words` (verb, target, …) say."""
     _needs(reason)
-    (field, value), (session, inside) = patch, session.aimed_at(target)
+    command = as_typed(session, *words, reason=reason, until=until)
+    (field, value), (session, inside) = patch, session.aimed_at(str(words[1]))
     ends = instant(until, session.client.clock.now()) if until else None
     body = {"system": session.system, "target": inside, "field": field, "value": value, "reason": reason, "until": ends}
     change: Document = session.client.post("/v1/changes", {**body, "dry_run": dry_run or None})
     if dry_run:
-        rehearse(session, change)
+        rehearse(session, change, command)
         return
     shown = clock_time(value) if field == "restart_before" else str(value).lower()
     text = f"change {change['id']}: {clean(inside)} {field} {shown}" + (f" until {clock_time(ends)[:16]}" if ends else "")

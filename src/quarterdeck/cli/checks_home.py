@@ -97,7 +97,10 @@ def earlier(home: Home, *, running: bool) -> Finding:
 def answering(client: Wire, server: Document | None) -> Finding:
     """Whether one answers, and can write."""
     if server is None:
-        return Finding("control plane", "ok", f"none answers at {getattr(client.place, 'root', client.place)}; qd up starts one")
+        if isinstance(client.place, Home):
+            return Finding("control plane", "ok", f"none answers at {client.place.root}; qd up starts one")
+        mend = "start it on its machine with qd up, or choose another context: qd context list"
+        return Finding("control plane", "failed", f"none answers at {client.place}", mend)
     if server.get("read_only"):
         return Finding("control plane", "failed", "its store cannot write", "make room on the disk; it goes on by itself")
     try:

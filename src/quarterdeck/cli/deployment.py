@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from quarterdeck.cli.phases import failure_lines, ready_lines
 from quarterdeck.cli.progress import Progress
-from quarterdeck.cli.screen import clean
+from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.client.wire import Document, Wire
 from quarterdeck.errors import QuarterdeckError, Transient
 
@@ -21,6 +22,7 @@ _ABSENCE: Final = 15.0
 _EAGER, _EAGER_FOR, _CALM = 0.05, 5.0, 0.25
 _SLICE: Final = 10.0
 _LOOKED_AT, _LAST_WORDS = 100, 6
+_LABELLED: Final = re.compile(r" +(?:Weakened  )?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,31 @@ def last_words(client: Wire, status: Document, seconds: float) -> list[str]:
     return [f"   {clean(line['replica'])} | {clean(line['text'])}" for line in last]
 
 
+def told_on(screen: Screen, lines: Sequence[str]) -> list[str]:
+    """The same as a terminal can show them: words fold, commands to be copied stay whole, what a replica wrote goes on below itself."""
+    made: list[str] = []
+    for line in lines:
+        if line.startswith(" Do: "):
+            made += screen.listed(" Do: ", line.removeprefix(" Do: "))
+            continue
+        label = _LABELLED.match(line)
+        made += screen.wrapped(label[0], line[label.end() :]) if label else [line]
+    return made
+
+
+def _so_far(status: Document | None) -> str:
+    return f": {status['sentence']}" if status and status.get("sentence") else ""
+
+
+def _waiting(status: Document | None) -> list[str]:
+    """The phase that is not complete, and what it says it waits for."""
+    phase = next((phase for phase in (status or {}).get("phases") or () if phase["status"] != "done"), None)
+    if phase is None:
+        return []
+    told = clean(phase.get("message") or "it does not say what for")
+    return [f" Waits in {clean(phase['name'])}: {told}"]
+
+
 def told(result: Result, seconds: float | None, client: Wire) -> list[str]:
     """The lines after the phases; `seconds` is the whole time it took, None when there was nothing to do."""
     match result.outcome, result.status:
@@ -121,7 +148,10 @@ def told(result: Result, seconds: float | None, client: Wire) -> list[str]:
             first, *more = failure_lines(status)
             return [first, *last_words(client, status, result.seconds), *more]
         case "timeout", status:
-            sentence = f": {status['sentence']}" if status and status.get("sentence") else ""
-            return [f" Not ready after {result.seconds:.0f} s{sentence}", " Do: qd status --watch · qd explain TARGET · qd down"]
+            return [
+                f" Not ready after {result.seconds:.0f} s{_so_far(status)}",
+                *_waiting(status),
+                " Do: qd status --watch · qd journal · qd down",
+            ]
         case _:
             return [" Saved again: starting over"]

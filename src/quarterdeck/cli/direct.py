@@ -163,7 +163,10 @@ def rows_unread(error: Exception) -> tuple[Source, ...]:
     """The same where they cannot be read."""
     from quarterdeck.store import stops  # noqa: PLC0415 as above
 
-    return tuple(Source(LEDGER, claim, None, f"the store cannot be read: {error}") for claim in (stops.WORKED_ON, stops.UNDER_WAY))
+    return tuple(
+        Source(LEDGER, claim, None, f"the store cannot be read: {str(error).partition(chr(10))[0]}")
+        for claim in (stops.WORKED_ON, stops.UNDER_WAY)
+    )
 
 
 def comes_to_answer(answers: Callable[[], object], within: float) -> bool:

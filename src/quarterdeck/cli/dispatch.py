@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, Final, cast, get_args
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
 from quarterdeck.cli import coming
-from quarterdeck.cli.completing import context_names, system_names
+from quarterdeck.cli.completing import context_names, files, system_names
 from quarterdeck.cli.guard import allow
 from quarterdeck.cli.session import Choices, Output, Session
 from quarterdeck.cli.usage import UsageError
-from quarterdeck.cli.verbs import VERBS, Verb, find, overview
+from quarterdeck.cli.verbs import VERBS, Verb, columns, find, overview
+from quarterdeck.model.wording import wrong
 
-HomeOption = Annotated[Path | None, typer.Option("--home", metavar="DIR", help="The state folder (QUARTERDECK_HOME).")]
+HomeOption = Annotated[
+    Path | None, typer.Option("--home", metavar="DIR", help="The state folder (QUARTERDECK_HOME).", autocompletion=files)
+]
 SystemOption = Annotated[
     str | None, typer.Option("--system", "-s", metavar="NAME", help="The system, where several run.", autocompletion=system_names)
 ]
@@ -45,6 +49,10 @@ REFUSED: Final = cast("type[Exception]", typer.BadParameter.__base__)
 _SETTINGS: Final = {"help_option_names": ["--help", "-h"]}
 
 
+_ALIKE: Final = 0.7
+"""From how much two words have in common on one is taken for the other misspelt: `statu` is, `bogus` is no `logs`."""
+
+
 class Verbs(TyperGroup):
     """The verbs of the table, each loaded when asked for."""
 
@@ -57,7 +65,7 @@ class Verbs(TyperGroup):
         verb = find(cmd_name)
         if verb is None and not ctx.resilient_parsing:
             coming.refuse_verb(cmd_name)
-            near = difflib.get_close_matches(cmd_name, self.list_commands(ctx), n=1)
+            near = difflib.get_close_matches(cmd_name, self.list_commands(ctx), n=1, cutoff=_ALIKE)
             ctx.fail(f"there is no verb {cmd_name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
         return verb and get_command(command(verb))
 
@@ -91,13 +99,31 @@ def misused(error: BaseException) -> UsageError:
     """A refusal of Typer as an error of ours: what is wrong, how the verb is used, and where more is told."""
     context = getattr(error, "ctx", None)
     text = " ".join(error.format_message().split()) if hasattr(error, "format_message") else str(error)
-    message = f"{text[:1].lower()}{text[1:]}".removesuffix(".").replace(": Value error,", ":")
+    message = _in_our_words(f"{text[:1].lower()}{text[1:]}".removesuffix("."), error)
+    if message == "missing command" and context is not None:
+        return _part_missing(context.command_path)
     if "'--output'" in text and "'ut" in text:  # who knows terraform writes plan -out=FILE
         return UsageError(message, hint="qd plan --out FILE keeps the plan; -o is how data is printed")
     if "'--output'" in text:  # who knows kubectl asks for jsonpath
         return UsageError(message, hint="one field of many: -o json | jq '.items[].name'; names alone: -o name")
     usage = f"{context.get_usage()} · " if context and context.parent else ""
     return UsageError(message, hint=f"{usage[:1].lower()}{usage[1:]}more: {context.command_path if context else 'qd'} --help")
+
+
+def _in_our_words(message: str, error: BaseException) -> str:
+    """What pydantic says of a value in the words of every refusal; what Click says of a number below zero, which it takes for an option."""
+    problems = getattr(error.__cause__, "errors", None)
+    if problems is not None:
+        return f"{message.partition(': ')[0]}: {wrong(problems()[0])}"
+    option = re.fullmatch(r"no such option: (-\d+(?:\.\d+)?)", message)
+    return f"{option[1]} is below zero, and there is nothing of which there could be less than none" if option else message
+
+
+def _part_missing(path: str) -> UsageError:
+    """`qd task` alone: what there is below it, a line each."""
+    verb = find(path.rsplit(maxsplit=1)[-1])
+    parts = [(part.name, part.summary) for part in verb.parts] if verb else []
+    return UsageError("\n".join([f"{path} needs one of these behind it", *columns(parts, "  ")]), hint=f"more: {path} PART --help")
 
 
 def command(verb: Verb) -> typer.Typer:
@@ -156,6 +182,13 @@ def _bound(function: Callable[..., Any], verb: Verb) -> Callable[..., None]:
     return run
 
 
+def _complete_paths(parameter: inspect.Parameter) -> None:
+    """A path is completed by the shell, and nothing else is: names of files are no answer to a question for an agent."""
+    kind, info = get_args(parameter.annotation)[:2]
+    if info.autocompletion is None and Path in (kind, *get_args(kind)):
+        info.autocompletion = files
+
+
 def _as_written(text: str) -> str:
     """Paragraphs that begin with `$` are examples: a backspace before one makes Typer keep its lines."""
     return "\n\n".join(f"\b\n{part}" if part.startswith("$ ") else part for part in text.split("\n\n"))
@@ -164,5 +197,7 @@ def _as_written(text: str) -> str:
 def _parameters(own: Sequence[inspect.Parameter]) -> list[inspect.Parameter]:
     named = inspect.Parameter.KEYWORD_ONLY
     context = inspect.Parameter("ctx", named, annotation=typer.Context)
+    for one in own:
+        _complete_paths(one)
     shared = [inspect.Parameter(name, named, default=default, annotation=kind) for name, (kind, default) in SHARED.items()]
     return [context, *(one.replace(kind=named) for one in own), *shared]

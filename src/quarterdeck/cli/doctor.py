@@ -29,7 +29,9 @@ def doctor(session: Session) -> int:
     document = described(findings)
     show(session, document, lambda screen: screen.lines(*drawn(findings, screen)), name="ok" if document["ok"] else "failed")
     if document["ok"]:
-        session.say("next: qd status" if any(f.name == "control plane" and "pid" in f.found for f in findings) else "next: qd up")
+        here = isinstance(session.place, Home)  # qd up starts a control plane only on its own machine
+        answers = any(f.name == "control plane" and "pid" in f.found for f in findings)
+        session.say("next: qd status" if answers else "next: qd up" if here else "next: qd context list")
     else:
         session.say("next: mend what failed, then qd doctor · qd support-bundle packs this for whoever helps you")
     return 0 if document["ok"] else 1

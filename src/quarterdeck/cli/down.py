@@ -9,6 +9,7 @@ import typer
 
 from quarterdeck import stop_order
 from quarterdeck.cli import leftovers
+from quarterdeck.cli.change import as_typed
 from quarterdeck.cli.guard import confirm
 from quarterdeck.cli.render import show
 from quarterdeck.cli.screen import Screen, clean
@@ -67,7 +68,8 @@ def _rehearse(session: Session, *, purge: bool) -> int:
         screen.lines(*(line for label, one in rows for line in screen.wrapped(label, clean(one))) if rows else (" nothing is running",))
 
     show(session, document, text, name="down")
-    session.next("the same without --dry-run does it" if ends or removes else "qd up")
+    command = f"{as_typed(session, 'down')}{' --purge' if purge else ''}"
+    session.next(command if ends or removes else "qd up")
     return 0
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Annotated, Any, Final
 
 import typer
 
-from quarterdeck.cli.codes import KINDS
-from quarterdeck.cli.completing import target_names
+from quarterdeck.cli.completing import explainable, target_names
 from quarterdeck.cli.explain_code import explain_code
 from quarterdeck.cli.explain_link import explain_link
 from quarterdeck.cli.explain_task import explain_task
@@ -41,7 +41,7 @@ def explain(
         typer.Argument(
             metavar="TARGET",
             help="cluster, cluster/agent, cluster/agent-n, a system, a link, a task by id or key, spec.FIELD, or the code of an error.",
-            autocompletion=target_names,
+            autocompletion=explainable,
         ),
     ],
 ) -> None:
@@ -56,7 +56,7 @@ def explain(
     if target == "spec" or target.startswith("spec."):
         _field(session, target)
         return
-    if target in KINDS:
+    if re.fullmatch(r"[Ee]\d+", target):
         explain_code(session, target)
         return
     if is_task_id(target):
@@ -103,7 +103,7 @@ def _field(session: Session, path: str) -> None:
 
     show(session, {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "Field", **asdict(found)}, text, name=found.path)
     deeper = next((child.path for child in found.children), "")
-    session.next(f"qd explain {deeper}" if deeper else "qd plan shows what a change would do")
+    session.next(f"qd explain {deeper}" if deeper else "qd plan · qd schema")
 
 
 def drawn(document: Document, screen: Screen) -> list[str]:

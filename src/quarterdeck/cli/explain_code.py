@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import asdict
 
 from quarterdeck.cli.codes import KINDS
 from quarterdeck.cli.render import show
 from quarterdeck.cli.screen import Screen
 from quarterdeck.cli.session import Session
+from quarterdeck.errors import NotFound
 
 
 def explain_code(session: Session, code: str) -> None:
-    """Its meaning, an example and what to do. `code` is one of the table."""
+    """Its meaning, an example and what to do. Raises NotFound with the nearest for a code that no error has."""
+    code = code.upper()
+    if code not in KINDS:
+        near = difflib.get_close_matches(code, KINDS, n=1)
+        hint = f"{f'did you mean {near[0]}? ' if near else ''}qd open docs leads to the list of all"
+        raise NotFound(f"no error has the code {code}", hint=hint)
     kind = KINDS[code]
 
     def text(screen: Screen) -> None:
@@ -19,4 +26,4 @@ def explain_code(session: Session, code: str) -> None:
         screen.lines(*screen.wrapped("  e.g. ", kind.example), *screen.wrapped("  do   ", kind.mend))
 
     show(session, {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "ErrorCode", "code": code, **asdict(kind)}, text, name=code)
-    session.next("every code: docs/reference/errors.md, or the page Docs of the dashboard")
+    session.next("qd open docs")

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from quarterdeck.cli.coming import refuse_noun
-from quarterdeck.cli.completing import noun_names, target_names
+from quarterdeck.cli.completing import noun_names, state_names, target_names
 from quarterdeck.cli.render import amount, ended, label, listing, rows, since
 from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Output, Session
@@ -21,6 +21,8 @@ from quarterdeck.clock import SystemClock
 from quarterdeck.errors import NotFound, UserError
 
 _DIGEST: Final = 12
+_MOST: Final = 100
+"""Tasks or messages that are listed where nobody says how many."""
 _AGES: Final = ("age", "age_seconds")
 Columns = list[tuple[str, str]]
 NARROW: Final[dict[str, Columns]] = {
@@ -110,24 +112,24 @@ NEXT: Final = {
     "agents": "qd explain {0} · qd logs -f {0}",
     "replicas": "qd explain {0} · qd logs -f {0}",
     "links": "qd explain '{0}' · qd validate",
-    "changes": "qd explain TARGET · qd journal",
+    "changes": "qd status · qd journal",
     "conditions": "qd validate --deep",
-    "revisions": "qd plan shows what the spec here would change · qd status",
+    "revisions": "qd plan · qd status",
     "messages": "qd message get {0}",
     "tasks": "qd task get {0} --tree",
-    "questions": "qd task answer TASK",
-    "effects": "qd task get TASK · qd journal",
+    "questions": "qd get questions",
+    "effects": "qd get tasks · qd journal",
     "budgets": "qd task list --state open · qd journal",
-    "tokens": "qd token revoke ID",
+    "tokens": "qd token revoke {0}",
 }
 """What one would do with the first of the list, where nothing special is possible."""
 EMPTY: Final = {
     "changes": "no changes; qd scale makes one",
     "tasks": "no such task; qd task submit gives one",
-    "questions": "nothing asks for a human",
-    "effects": "no effect is unknown, or in the state asked for",
-    "messages": "no such message; ctx.publish with a key sends one",
-    "budgets": "no budgets; the spec gives some to a cluster or to the system",
+    "questions": "nothing asks for a human; qd get tasks --state waiting shows what else is waited for",
+    "effects": "no effect is unknown, or in the state asked for; qd get effects --state done shows those that happened",
+    "messages": "no such message; ctx.publish with a key sends one, qd get tasks shows the work that could",
+    "budgets": "no budgets; the spec gives some to a cluster or to the system: qd explain spec.budgets",
     "tokens": "no token yet; qd token create --role viewer makes one",
 }
 FILLS: Final = {
@@ -162,12 +164,16 @@ def get(
     ] = None,
     *,
     watch: WatchOption = False,
-    state: Annotated[str | None, typer.Option(metavar="STATE", help="Of tasks, messages and effects: in that state.")] = None,
+    state: Annotated[
+        str | None, typer.Option(metavar="STATE", help="Of tasks, messages and effects: in that state.", autocompletion=state_names)
+    ] = None,
     target: Annotated[
         str | None, typer.Option(metavar="TARGET", help="Of tasks and messages: for this agent.", autocompletion=target_names)
     ] = None,
     key: Annotated[str | None, typer.Option(metavar="PREFIX", help="Of tasks and messages: with a key that begins so.")] = None,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="Of tasks and messages: at most that many, the newest first.")] = 100,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Of tasks and messages: at most that many, the newest first; 100 without it.")
+    ] = None,
     tops: Annotated[bool, typer.Option("--tops", help="Of tasks: leave out what was delegated.")] = False,
 ) -> int:
     """List the things of a kind, or one of them.
@@ -180,7 +186,8 @@ def get(
     """
     kind = plural(noun)
     _fits(kind, state, target, key)
-    listed = partial(fetch, session, kind, state=state, target=target, key=key, limit=limit, tops=tops)
+    _counts(kind, limit, tops=tops)
+    listed = partial(fetch, session, kind, state=state, target=target, key=key, limit=limit or _MOST, tops=tops)
 
     def look() -> Document:
         if kind in PAGED:
@@ -190,8 +197,7 @@ def get(
 
     if watch:
         return repeat(session, look, lambda document: draw(session, kind, document), lambda document: rows_of(session, kind, document))
-    document = look()
-    draw(session, kind, document)
+    draw(session, kind, document := look())
     session.next(following(kind, document["items"]))
     return 0
 
@@ -202,9 +208,11 @@ def following(kind: str, items: list[Document]) -> str:
         case _, []:
             return FILLS.get(kind, "qd up")
         case "revisions", _ if _earlier(items):
-            return "qd rollback --dry-run · qd rollback REVISION"
+            return "qd rollback --dry-run · qd rollback"
         case "changes", _ if live := [one for one in items if one.get("state", "live") == "live"]:
             return f"qd revert {live[0]['id']}"
+        case "questions", [{"task": task}, *_more]:
+            return f"qd task answer {task}"
         case "effects", [{"outcome": "unknown", "task": task, "key": key, **_rest}, *_more]:
             return f"qd task resolve {task} {key} --done|--failed|--again --reason TEXT"
         case "budgets", _ if any(one.get("tripped") for one in items):
@@ -226,6 +234,14 @@ def _fits(kind: str, state: str | None, target: str | None, key: str | None) -> 
         )
     if state is not None:
         check_states(kind, state)
+
+
+def _counts(kind: str, limit: int | None, *, tops: bool) -> None:
+    """Raise UsageError for what would have no effect on a list of this noun."""
+    if kind not in PAGED and limit is not None:
+        raise UsageError(f"{kind} are always listed whole", hint="--limit is for tasks and messages, of which there may be very many")
+    if kind != "tasks" and tops:
+        raise UsageError(f"no {kind} are delegated", hint="--tops is for tasks: it leaves out what was delegated")
 
 
 def _one(session: Session, kind: str, name: str) -> Document:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from quarterdeck.cli.completing import revision_numbers
-from quarterdeck.cli.deployment import Watch, told
+from quarterdeck.cli.deployment import Watch, told, told_on
 from quarterdeck.cli.get import draw, following
 from quarterdeck.cli.plan import WITHIN, tell
 from quarterdeck.cli.progress import Silent, choose
@@ -55,7 +55,8 @@ def rollback(
         tell(session, made)
         session.next(f"qd rollback {'' if revision is None else revision}".rstrip())
         return 0
-    words = f"revision {made['number']} of {clean(made['system'])} is deployed"
+    already = "" if made.get("created", True) else " already: nothing was changed"
+    words = f"revision {made['number']} of {clean(made['system'])} is deployed{already}"
     if no_wait:
         show(session, made, lambda screen: screen.line(words), name=str(made["number"]))
         session.say("next: qd wait --for ready · qd status")
@@ -66,5 +67,5 @@ def rollback(
     if session.machine:
         show(session, made, name=str(made["number"]))
     elif not session.quiet or result.outcome != "ready":
-        session.screen.lines(*told(result, result.seconds, session.client))
+        session.screen.lines(*told_on(session.screen, told(result, result.seconds, session.client)))
     return result.exit_code

@@ -19,8 +19,12 @@ from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Session
 from quarterdeck.cli.usage import UsageError
 from quarterdeck.client.wire import Document
+from quarterdeck.errors import NotFound
+from quarterdeck.model.stops import API
 from quarterdeck.model.work import is_task_id
 
+DOCS: Final = "docs"
+"""The target that is the documents, unless a cluster is called so."""
 _LONGEST_USER: Final = 100
 UserOption = Annotated[str, typer.Option(metavar="NAME", help="Whom it is for: the journal names them for all that is done with it.")]
 _CLUSTER: Final = re.compile(r"([a-z0-9]([a-z0-9_-]*[a-z0-9])?/)?[a-z0-9]([a-z0-9_-]*[a-z0-9])?")
@@ -42,7 +46,7 @@ def open_link(
         typer.Argument(
             metavar="TARGET",
             show_default=False,
-            help="Its page: cluster, cluster/agent, cluster/agent-n, a link or a task's id.",
+            help="Its page: cluster, cluster/agent, cluster/agent-n, a link, a task's id, or docs.",
             autocompletion=target_names,
         ),
     ] = None,
@@ -56,6 +60,7 @@ def open_link(
 
     $ qd open
     $ qd open analysts/analyst-1         at the page of a replica
+    $ qd open docs                       at the documents
     $ qd open --print                    for a browser elsewhere
     $ qd open --role viewer --print      for somebody who may look, not touch
 
@@ -65,7 +70,7 @@ def open_link(
     page = _page(session, target) if target else None
     check_user(user)
     body = {"role": role.value, "cluster": cluster, "user": user or None, "next": page}
-    document: Document = session.client.post("/v1/login", body)
+    document: Document = {"apiVersion": API, "kind": "Login", **session.client.post("/v1/login", body)}
     session.warn(document.pop("warnings", ()))
     if page:
         document = {**document, "page": urljoin(document["url"], page)}
@@ -102,7 +107,12 @@ def _page(session: Session, target: str) -> str | None:
     system = f"?system={quote(session.system)}" if session.system else ""
     if "->" in inside:
         return f"/links{system}#{quote(inside)}" if found_link(session, inside) else None
-    place = session.client.get("/v1/explain", {"target": inside, "system": session.system})["target"]
+    try:
+        place = session.client.get("/v1/explain", {"target": inside, "system": session.system})["target"]
+    except NotFound:
+        if inside != DOCS:
+            raise
+        return "/docs/"
     if place.endswith(":"):
         return f"/{system}"
     agents = session.client.get("/v1/agents", {"system": session.system})["items"]

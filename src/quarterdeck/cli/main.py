@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, TextIO
 
 from quarterdeck.cli.verbs import overview
 from quarterdeck.version import VERSION
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED: Final = 130
 READER_GONE: Final = 1
+_LOST: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         return _reader_gone()
+    except OSError as error:
+        return _output_lost(error)
     except KeyboardInterrupt:
         return INTERRUPTED
     return code
@@ -74,20 +79,41 @@ def _verb(arguments: list[str]) -> int:
 def _typer(arguments: list[str]) -> int:
     from quarterdeck.cli.dispatch import REFUSED, misused, root  # noqa: PLC0415
 
+    if os.environ.get("_QD_COMPLETE"):
+        from quarterdeck.cli.completing import complete  # noqa: PLC0415 only when Tab is pressed
+
+        return complete(root())
     try:
         code = root()(arguments, prog_name="qd", standalone_mode=False)
-    except SystemExit as end:  # completion
-        code = end.code
     except REFUSED as error:
         raise misused(error) from error
     return code if isinstance(code, int) else int(code is not None)
 
 
+def _output_lost(error: OSError) -> int:
+    """What cannot be written for want of room, or on a broken disk, is said; anything else of the system is no error of the output."""
+    if error.errno not in _LOST:
+        raise error
+    _nowhere(sys.stdout)
+    from quarterdeck.cli.complain import complain  # noqa: PLC0415 only when something is wrong
+    from quarterdeck.errors import UserError  # noqa: PLC0415
+
+    hint = "what was printed is not whole: make room, or print it elsewhere"
+    with suppress(OSError):  # stderr may lead to the same place
+        complain(UserError(f"cannot write the output: {error.strerror}", hint=hint))
+    return 1
+
+
+def _nowhere(*streams: TextIO) -> None:
+    """The interpreter's last flush of these goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in streams:
+        os.dup2(nowhere, stream.fileno())
+
+
 def _reader_gone() -> int:
     """Whoever read our output stopped: say nothing more, and let the interpreter's last flush go nowhere."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        os.dup2(nowhere, stream.fileno())
+    _nowhere(sys.stdout, sys.stderr)
     return READER_GONE
 
 

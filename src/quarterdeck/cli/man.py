@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Annotated, Final, Literal
 
 import typer
@@ -46,17 +47,21 @@ def man(
         str | None,
         typer.Argument(metavar="VERB", show_default=False, help="Only of this verb.", autocompletion=lambda: [v.name for v in VERBS]),
     ] = None,
+    part: Annotated[str | None, typer.Argument(metavar="PART", show_default=False, help="Only of this part of it.")] = None,
 ) -> int:
     """The manual: read on a terminal, written as roff into a file or a pipe. It needs no control plane.
 
     $ qd man
     $ qd man logs
+    $ qd man task submit
     $ qd man > qd.1          then: man -l qd.1
     """
     found = find(verb) if verb else None
     if verb and found is None:
         raise UsageError(f"there is no verb {verb!r}", hint="qd --help lists them")
-    name = f"qd-{found.name}" if found else "qd"
+    if found and part:
+        found = _part(found, part)
+    name = f"qd-{found.name.replace(' ', '-')}" if found else "qd"
     page = list(_one(found) if found else _whole())
     if not session.screen.live:
         session.screen.line(roff(name, page))
@@ -66,6 +71,15 @@ def man(
         session.screen.lines(*plain(page, session.screen))
         return 0
     return subprocess.run([reader, "-l", "-"], input=roff(name, page).encode(), check=False).returncode  # noqa: S603 our own words
+
+
+def _part(verb: Verb, name: str) -> Verb:
+    """The verb below a verb, under its whole name. Raises UsageError."""
+    found = find(name, verb.parts)
+    if found is None:
+        hint = f"its parts: {', '.join(part.name for part in verb.parts)}" if verb.parts else f"qd man {verb.name}"
+        raise UsageError(f"qd {verb.name} has no part {name!r}", hint=hint)
+    return replace(found, name=f"{verb.name} {found.name}")
 
 
 def _whole() -> Iterator[Block]:

@@ -6,6 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
+from quarterdeck.cli.completing import state_names, target_names
 from quarterdeck.cli.get import draw
 from quarterdeck.cli.render import named, show
 from quarterdeck.cli.screen import clean
@@ -17,12 +18,24 @@ MessageArgument = Annotated[str, typer.Argument(metavar="MESSAGE", help="Its id,
 _SHOWN: Final = ("from", "verb", "key", "order", "reason", "deliveries", "attempt", "seq", "created_at", "sent_at", "ended_at", "body")
 
 
+def message(session: Session) -> None:
+    """Durable messages: with a key or an order, from tasks, and those that nobody could handle.
+
+    $ qd message list --state dead
+    $ qd message retry 01939f1c8a2b7c3d9e0f1a2b3c4d5e6f --reason "the agent is mended"
+    """
+
+
 def list_(
     session: Session,
     state: Annotated[
-        str | None, typer.Option(metavar="STATE", show_default=False, help="behind, waiting, sent, done, dead, or open.")
+        str | None,
+        typer.Option(metavar="STATE", show_default=False, help="behind, waiting, sent, done, dead, or open.", autocompletion=state_names),
     ] = None,
-    target: Annotated[str | None, typer.Option(metavar="TARGET", show_default=False, help="Only those for this cluster/agent.")] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="TARGET", show_default=False, help="Only those for this cluster/agent.", autocompletion=target_names),
+    ] = None,
     key: Annotated[str | None, typer.Option(metavar="PREFIX", show_default=False, help="Only those with a key that begins so.")] = None,
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="At most that many.")] = 100,
 ) -> int:

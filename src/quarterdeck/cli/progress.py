@@ -9,6 +9,7 @@ from typing import Any, Protocol, TextIO
 
 from quarterdeck.cli.phases import phase_lines
 from quarterdeck.cli.screen import Screen
+from quarterdeck.model.stops import API
 
 Status = Mapping[str, Any]
 
@@ -80,7 +81,11 @@ class Lines:
         for phase in status["phases"]:
             if self._seen.get(phase["name"]) != phase["status"]:
                 self._seen[phase["name"]] = phase["status"]
-                print(json.dumps({"kind": "Phase", "revision": status.get("revision"), **phase}), file=self._out, flush=True)
+                print(
+                    json.dumps({"apiVersion": API, "kind": "Phase", "revision": status.get("revision"), **phase}),
+                    file=self._out,
+                    flush=True,
+                )
 
     def end(self) -> None:
         """Nothing is pending."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -75,10 +75,40 @@ class Redactor:
         return made
 
 
-def known(home: Home | None, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Every secret value this user could leak: those handed to agents, the platform's keys, and variables that are named like one."""
+def known(home: Home | None, environ: Mapping[str, str], specs: Iterable[str] = ()) -> tuple[str, ...]:
+    """Every secret value this user could leak.
+
+    Those handed to agents, the platform's keys, and variables named like one: of this environment, and of `specs`, the texts of specs.
+    """
     kept = _contents(folder for folder in (home.secrets, home.keys) if folder.exists()) if home else ()
-    return (*kept, *(value for name, value in environ.items() if NAMED.search(name) and len(value) >= _VARIABLE))
+    pairs = (*environ.items(), *(pair for text in specs for pair in variables(text)))
+    return (*kept, *dict.fromkeys(value for name, value in pairs if _secret(name, value)))
+
+
+def variables(text: str) -> Iterator[tuple[str, str]]:
+    """(name, value) of what a spec gives its agents as `env`; nothing of a text that is no YAML."""
+    from ruamel.yaml import YAML  # noqa: PLC0415 for this alone
+    from ruamel.yaml.error import YAMLError  # noqa: PLC0415
+
+    try:
+        yield from _variables(YAML(typ="safe", pure=True).load(text))
+    except (YAMLError, ValueError, RecursionError):
+        return
+
+
+def _variables(value: Any) -> Iterator[tuple[str, str]]:
+    match value:
+        case {"env": dict(given), **rest}:
+            yield from ((str(name), str(one)) for name, one in given.items())
+            yield from _variables(rest)
+        case dict():
+            yield from (pair for one in value.values() for pair in _variables(one))
+        case list():
+            yield from (pair for one in value for pair in _variables(one))
+
+
+def _secret(name: str, value: str) -> bool:
+    return len(value) >= _VARIABLE and NAMED.search(name) is not None and not _REFERENCE.fullmatch(value)
 
 
 def _contents(folders: Iterable[Path]) -> tuple[str, ...]:

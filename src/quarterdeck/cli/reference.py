@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from quarterdeck.cli.render import dump, dump_yaml
 from quarterdeck.cli.session import Output, Session
+
+_PATHS: Final = """    [ $? -eq 3 ] && compopt -o default
+    return 0
+"""
+"""In bash: only what is a path is completed with names of files."""
 
 
 class Shell(StrEnum):
@@ -53,7 +58,8 @@ def completion(session: Session, shell: Annotated[Shell, typer.Argument(help="ba
     """
     from typer._completion_shared import get_completion_script  # noqa: PLC0415 for this alone
 
-    session.screen.line(get_completion_script(prog_name="qd", complete_var="_QD_COMPLETE", shell=shell.value))
+    script = get_completion_script(prog_name="qd", complete_var="_QD_COMPLETE", shell=shell.value)
+    session.screen.line(script.replace("    return 0\n", _PATHS).replace("complete -o default -F", "complete -F"))
 
 
 def _print(session: Session, document: object) -> None:

@@ -77,6 +77,29 @@ class Screen:
         below = textwrap.wrap(text, self.width - len(_BELOW), break_on_hyphens=False)
         return [*(above if plain.strip() else ()), *(f"{_BELOW}{line}" for line in below)]
 
+    def beside(self, label: str, text: str, below: str) -> list[str]:
+        """As `wrapped`, with lines of a drawing (`below`) before what goes on below the label."""
+        plain = _ESCAPES.sub("", label)
+        if not self.width or len(plain) + len(_ESCAPES.sub("", text)) <= self.width:
+            return [f"{label}{text}".rstrip()]
+        import textwrap  # noqa: PLC0415 only where something does not fit
+
+        room = max(self.width - len(below), 1)
+        if len(plain) + _ROOM > self.width:
+            return [label.rstrip(), *(f"{below}{line}" for line in textwrap.wrap(text, room, break_on_hyphens=False))]
+        first, *_ = textwrap.wrap(text, self.width - len(plain), break_on_hyphens=False)
+        rest = text[len(first) :].strip() if text.startswith(first) else ""
+        return [f"{label}{first}", *(f"{below}{line}" for line in textwrap.wrap(rest, room, break_on_hyphens=False))]
+
+    def listed(self, label: str, commands: str) -> list[str]:
+        """Commands with ` · ` between them beside a label; where they do not fit each has a line, for one that is copied stays whole."""
+        plain = _ESCAPES.sub("", label)
+        if not self.width or len(plain) + len(commands) <= self.width:
+            return [f"{label}{commands}"]
+        first, *more = commands.split(" · ")
+        indent = " " * len(plain)
+        return [f"{label}{first}", *(f"{indent}{one}" for one in more)]
+
     def fit(self, text: str) -> str:
         """As the stream's encoding can say it."""
         if not self.ascii:

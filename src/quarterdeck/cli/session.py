@@ -102,9 +102,7 @@ class Session:
     def next(self, words: str) -> None:
         """The next useful command below an answer, for people at a terminal only: scripts read nothing new."""
         if self.words.width and self.screen.width and not (self.machine or self.quiet):
-            label, fits = self.words.paint("next:", "dim"), len(f"next: {words}") <= self.words.width
-            first, *more = [clean(words)] if fits else clean(words).split(" · ")  # a command to be copied stays whole
-            self.words.lines(f"{label} {first}", *(f"      {one}" for one in more))
+            self.words.lines(*self.words.listed(f"{self.words.paint('next:', 'dim')} ", clean(words)))
 
     def warn(self, warnings: Iterable[str]) -> None:
         """Show what the control plane is uneasy about; a warning may have an excerpt of several lines."""

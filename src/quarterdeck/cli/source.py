@@ -19,6 +19,8 @@ USUAL: Final = Path("quarterdeck.yaml")
 FileArgument = Annotated[
     Path, typer.Argument(metavar="FILE", show_default=False, help="The spec; ./quarterdeck.yaml without it, - for stdin.")
 ]
+_UTF8: Final = "utf-8-sig"
+"""Some editors put a byte order mark in front of UTF-8; it means nothing there."""
 _NOT_UTF8: Final = "it is not UTF-8 text", "save it as UTF-8"
 _VARIABLE: Final = r"[A-Za-z_][A-Za-z0-9_]*"
 _REFERENCE: Final = re.compile(rf"\benv:({_VARIABLE})")
@@ -40,10 +42,11 @@ class Source:
         """Read a file, or stdin for `-`. Raises NotFound or UserError."""
         try:
             if str(path) == "-":
-                return cls(path, sys.stdin.buffer.read().decode(), Path.cwd())
-            return cls(path, path.read_bytes().decode(), path.absolute().parent)
+                return cls(path, sys.stdin.buffer.read().decode(_UTF8), Path.cwd())
+            return cls(path, path.read_bytes().decode(_UTF8), path.absolute().parent)
         except FileNotFoundError as error:
-            raise NotFound(f"there is no file {path}", hint="name the spec: qd up FILE", where=str(path.absolute())) from error
+            hint = "qd init writes a project with one; or name it: qd up FILE" if path == USUAL else "name the spec: qd up FILE"
+            raise NotFound(f"there is no file {path}", hint=hint, where=str(path.absolute())) from error
         except (OSError, UnicodeDecodeError) as error:
             reason, hint = (error.strerror, "name the spec: qd up FILE") if isinstance(error, OSError) else _NOT_UTF8
             raise UserError(f"{path} cannot be read: {reason}", hint=hint, where=str(path.absolute())) from error

@@ -26,14 +26,17 @@ _TAIL: Final = 16_384
 NO_DOOR: Final[Mapping[str, str | Path | None]] = {}
 """Variables of the TCP door that options set: none."""
 _PRIVATE: Final = 0o700
+_LAST_PORT: Final = 65535
 
 
-def ensure(session: Session, port: int | None, door: Mapping[str, str | Path | None] = NO_DOOR) -> Document:
+def ensure(session: Session, port: int | None, door: Mapping[str, str | Path | None] = NO_DOOR, *, told: bool = False) -> Document:
     """The version document of the control plane that answers, started if need be. Raises Conflict, Terminal or Transient with the cause."""
     clear_stop_order(session.home)
     found = session.client.answers()
     if found is not None:
         return found
+    if told:
+        session.say(f"starting the control plane of {session.home.root}")
     log = session.home.logs / "serve.log"
     begin = log.stat().st_size if log.exists() else 0
     process = _spawn(session.home, log, port, door)
@@ -55,7 +58,8 @@ def port_ignored(version: Mapping[str, Any], port: int | None, environ: Mapping[
     running = urlsplit(str(version.get("url") or "")).port
     if not asked or running in (None, asked):
         return []
-    return [f"port {asked} is not used: the control plane runs on port {running} already; qd down, then qd up --port {asked} changes it"]
+    change = f"qd down, then qd up --port {asked} changes it" if asked <= _LAST_PORT else f"ports end at {_LAST_PORT}"
+    return [f"port {asked} is not used: the control plane runs on port {running} already; {change}"]
 
 
 def door_ignored(version: Mapping[str, Any], door: Mapping[str, str | Path | None]) -> list[str]:

@@ -14,9 +14,11 @@ from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Session
 from quarterdeck.client.wire import Document
 from quarterdeck.errors import Transient
+from quarterdeck.model import soundness
 
 WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Show it again when it changes.")]
 
+_PAINTED: Final[Mapping[soundness.SystemState, str]] = {"ready": "green", "stopped": "yellow", "failed": "red", "not ready": "yellow"}
 _FILES: Final = (
     ("database_bytes", "database"),
     ("wal_bytes", "write-ahead log"),

@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import getpass
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Annotated, Any, Final
 
 import typer
 
 from quarterdeck.cli import direct, direct_task
-from quarterdeck.cli.change import DryRunOption, ReasonOption, rehearse
-from quarterdeck.cli.completing import agent_names, cluster_names
+from quarterdeck.cli.change import DryRunOption, ReasonOption, as_typed, rehearse
+from quarterdeck.cli.completing import agent_names, cluster_names, task_names
 from quarterdeck.cli.render import show
 from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Output, Session
+from quarterdeck.cli.task_list import resolved
 from quarterdeck.cli.times import duration
 from quarterdeck.cli.usage import UsageError
 from quarterdeck.client.wire import Document, Wire
 from quarterdeck.clock import SystemClock
-from quarterdeck.errors import StoreReadOnly, Transient
+from quarterdeck.deploy.stopped import way_back
+from quarterdeck.errors import NotFound, StoreReadOnly, Transient
 from quarterdeck.model.home import Home
-from quarterdeck.model.stops import EXIT_CODES, KIND
+from quarterdeck.model.stops import EXIT_CODES, FLEET, KIND
 from quarterdeck.model.work import is_task_id
 
 DrainOption = Annotated[str, typer.Option("--drain", metavar="TIME", help="Time for what runs to finish; 0 kills at once.")]
 ClusterArgument = Annotated[str, typer.Argument(metavar="NAME", help="A cluster.", autocompletion=cluster_names)]
 AgentArgument = Annotated[str, typer.Argument(metavar="NAME", help="An agent: cluster/agent.", autocompletion=agent_names)]
-TaskArgument = Annotated[str, typer.Argument(metavar="ID", help="A task's id.")]
+TaskArgument = Annotated[str, typer.Argument(metavar="ID", help="A task's id, or its key.", autocompletion=task_names)]
 ANSWER_WITHIN: Final = 0.8
 """Seconds for the control plane to say that it is there; then the node is told without it."""
 _MARGIN: Final = 8.0
@@ -54,7 +56,8 @@ def fleet(session: Session, reason: ReasonOption, drain: DrainOption = "0", dry_
     $ qd stop fleet --reason "incident 4711"
     $ qd stop fleet --reason "incident 4711" --dry-run     the plan of it
     """
-    return _stop(session, ("", "/v1/stops/fleet", {}), reason, duration(drain), dry_run=dry_run)
+    command = as_typed(session, "stop", "fleet", reason=reason, drain=None if drain == "0" else drain)
+    return _stop(session, ("", "/v1/stops/fleet", {}), reason, duration(drain), rehearsed=command if dry_run else "")
 
 
 def cluster(session: Session, name: ClusterArgument, reason: ReasonOption, drain: DrainOption = "0", dry_run: DryRunOption = False) -> int:
@@ -79,9 +82,8 @@ def task(session: Session, task: TaskArgument, reason: ReasonOption, drain: Drai
     $ qd stop task 01JD8Z0V7Q4W8X2N5R3T6Y9B1C --reason "asked for by mistake"
     """
     _needs(reason)
-    if not is_task_id(task):
-        raise UsageError(f"{task!r} is no task's id", hint="qd get tasks shows them")
     seconds = duration(drain)
+    task = _task_id(session, task)
 
     def past(home: Home, began: float) -> Document:
         return direct_task.stop(home, direct.Wish("", task, reason, getpass.getuser(), 0.0, began)).to_json()
@@ -89,19 +91,32 @@ def task(session: Session, task: TaskArgument, reason: ReasonOption, drain: Drai
     return _by_either(session, f"/v1/stops/tasks/{task}", {"reason": reason, "drain": seconds}, past)
 
 
+def _task_id(session: Session, task: str) -> str:
+    """Its id; a key is looked up by the control plane, so past one that is away only an id will do."""
+    if is_task_id(task):
+        return task
+    try:
+        return resolved(session, task)
+    except Transient as error:
+        raise UsageError(f"without a control plane {task!r} can only be stopped by its id", hint="qd stop task ID") from error
+
+
 def _inside(session: Session, name: str, slashes: int, reason: str, drain: str, *, dry_run: bool) -> int:
+    words = ("stop", "agent" if slashes else "cluster", name)
+    command = as_typed(session, *words, reason=reason, drain=None if drain == "0" else drain)
     session, target = session.aimed_at(name)
     if target.count("/") != slashes or not all(target.split("/")):
         raise UsageError(f"{name!r} is no {'agent' if slashes else 'cluster'}", hint="qd stop cluster NAME, qd stop agent CLUSTER/AGENT")
-    return _stop(session, (target, "/v1/stops", {"target": target}), reason, duration(drain), dry_run=dry_run)
+    return _stop(session, (target, "/v1/stops", {"target": target}), reason, duration(drain), rehearsed=command if dry_run else "")
 
 
-def _stop(session: Session, wish: tuple[str, str, Document], reason: str, drain: float, *, dry_run: bool) -> int:
+def _stop(session: Session, wish: tuple[str, str, Document], reason: str, drain: float, *, rehearsed: str) -> int:
+    """Stop what is wished; only plan it where `rehearsed` is the command that would do it."""
     _needs(reason)
     target, path, fields = wish
     body = {"system": session.system, **fields, "reason": reason, "drain": drain}
-    if dry_run:
-        rehearse(session, session.client.post(path, {**body, "dry_run": True}))
+    if rehearsed:
+        rehearse(session, session.client.post(path, {**body, "dry_run": True}), rehearsed)
         return 0
 
     def past(home: Home, began: float) -> Document:
@@ -122,8 +137,16 @@ def _by_either(session: Session, path: str, body: Document, past: Callable[[Home
     except StoreReadOnly:
         raise
     except Transient as error:
+        _require_a_fleet(session.place)
         session.say(f"the control plane does not do it ({clean(error.message)}); telling the node")
     return _report(session, _completed(session, client, path, body, past(session.place, began)))
+
+
+def _require_a_fleet(home: Home) -> None:
+    """Raise NotFound where nothing ever ran: a stop order there would be the first thing in it."""
+    if not (home.database.exists() or home.node.exists()):
+        hint = "QUARTERDECK_HOME or --home names another one; qd up deploys a fleet"
+        raise NotFound(f"nothing was ever deployed in the home {home.root}", hint=hint)
 
 
 def _past(home: Home, wish: direct.Wish) -> Document:
@@ -152,7 +175,7 @@ def start(session: Session) -> None:
     """
 
 
-def start_fleet(session: Session, reason: ReasonOption) -> None:
+def start_fleet(session: Session, reason: ReasonOption = "") -> None:
     """End the stop of everything. What else is stopped stays so.
 
     $ qd start fleet --reason "incident closed"
@@ -160,7 +183,7 @@ def start_fleet(session: Session, reason: ReasonOption) -> None:
     _start(session, "/v1/starts/fleet", {}, reason)
 
 
-def start_cluster(session: Session, name: ClusterArgument, reason: ReasonOption) -> None:
+def start_cluster(session: Session, name: ClusterArgument, reason: ReasonOption = "") -> None:
     """End the stop of a cluster.
 
     $ qd start cluster analysts --reason "data is right again"
@@ -169,7 +192,7 @@ def start_cluster(session: Session, name: ClusterArgument, reason: ReasonOption)
     _start(session, "/v1/starts", {"target": target}, reason)
 
 
-def start_agent(session: Session, name: AgentArgument, reason: ReasonOption) -> None:
+def start_agent(session: Session, name: AgentArgument, reason: ReasonOption = "") -> None:
     """End the stop of an agent.
 
     $ qd start agent analysts/analyst --reason "mended"
@@ -179,7 +202,6 @@ def start_agent(session: Session, name: AgentArgument, reason: ReasonOption) -> 
 
 
 def _start(session: Session, path: str, fields: Document, reason: str) -> None:
-    _needs(reason)
     ended: Document = session.client.post(path, {"system": session.system, **fields, "reason": reason})
     told = [f"change {c['id']} has ended: {c['target']} runs again" for c in ended["items"]]
     if session.output is Output.name:
@@ -198,8 +220,22 @@ def _report(session: Session, document: Document) -> int:
     proofs: list[Document] = [document] if document["kind"] == KIND else document["items"]
     show(session, document, lambda screen: _draw(screen, proofs), name=" ".join(proof["outcome"] for proof in proofs))
     codes = {EXIT_CODES[proof["outcome"]] for proof in proofs}
-    session.next("qd stop again · qd get replicas -o wide" if codes - {0} else "qd start … lets it run again · qd get changes")
+    if codes - {0}:
+        session.next("qd get replicas -o wide · qd doctor")
+    else:
+        session.next(" · ".join(dict.fromkeys(_ways_back(proofs))))
     return 1 if 1 in codes else max(codes, default=0)
+
+
+def _ways_back(proofs: list[Document]) -> Iterator[str]:
+    """The command that lets each go on, then where it is to be seen."""
+    for proof in proofs:
+        target = str(proof["target"])
+        if target.startswith("task "):
+            yield f"qd task get {target.removeprefix('task ')}"
+        else:
+            yield way_back(f"{proof['system']}:" if target == FLEET else target)
+    yield "qd get changes"
 
 
 def _draw(screen: Screen, proofs: list[Document]) -> None:
@@ -208,11 +244,13 @@ def _draw(screen: Screen, proofs: list[Document]) -> None:
         word, colour = words[proof["outcome"]]
         place = clean(f"{proof['system'] or 'every system'} {proof['target']}")
         kept = clean(", ".join(proof["kept"]) or "nowhere")
-        screen.line(f"{screen.paint(word, colour)} {place} in {proof['ms'] / 1000:.2f} s · written down: {kept}")
-        screen.lines(*(_line(screen, source) for source in proof["sources"]))
+        told = f"{place} in {proof['ms'] / 1000:.2f} s · written down: {kept}"
+        screen.lines(*screen.wrapped(f"{screen.paint(word, colour)} ", told))
+        screen.lines(*(line for source in proof["sources"] for line in _lines(screen, source)))
 
 
-def _line(screen: Screen, source: dict[str, Any]) -> str:
+def _lines(screen: Screen, source: dict[str, Any]) -> list[str]:
     found = source["found"]
     colour = "green" if found == 0 else "red" if isinstance(found, int) else "yellow"
-    return f"  {screen.paint(f'{found!s:>7}', colour)} {clean(source['claim'])} · {clean(source['source'])}: {clean(source['evidence'])}"
+    told = f"{clean(source['claim'])} · {clean(source['source'])}: {clean(source['evidence'])}"
+    return screen.wrapped(f"  {screen.paint(f'{found!s:>7}', colour)} ", told)

@@ -9,13 +9,13 @@ from typing import Annotated, Final
 
 import typer
 
-from quarterdeck.cli.completing import target_names, task_names
+from quarterdeck.cli.completing import state_names, target_names, task_names, verb_names
 from quarterdeck.cli.render import show
 from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Output, Session
 from quarterdeck.cli.task_list import fetch, resolved
-from quarterdeck.cli.task_view import drawn, event_line, forking, told, tree
-from quarterdeck.cli.times import duration
+from quarterdeck.cli.task_view import drawn, events, forking, told, tree
+from quarterdeck.cli.times import duration, lasting
 from quarterdeck.cli.usage import UsageError
 from quarterdeck.client.values import BLOB_WITHIN, referring, too_large
 from quarterdeck.client.wire import Document
@@ -48,7 +48,9 @@ def submit(
     *,
     data: Annotated[str, typer.Option("--data", "-d", metavar="JSON", help="The payload: JSON, @FILE, or - for stdin.")] = "null",
     key: Annotated[str | None, typer.Option(metavar="TEXT", help="The same key again is the same task, not a second one.")] = None,
-    verb: Annotated[str, typer.Option(help="Which handler of the agent; not needed where it has one for tasks.")] = "",
+    verb: Annotated[
+        str, typer.Option(help="Which handler of the agent; not needed where it has one for tasks.", autocompletion=verb_names)
+    ] = "",
     wait: WaitOption = False,
     within: WithinOption = None,
     timeout: Annotated[str | None, typer.Option(metavar="TIME", help="The task's deadline from now, e.g. 30s or 2h.")] = None,
@@ -62,12 +64,12 @@ def submit(
     """Give an agent work that is accounted for: once this returns, it is on disk and will be done.
 
     $ qd task submit collectors/intake --data @incident.json --key INC-4711 --wait
-    $ echo '{"text": "hello"}' | qd task submit --data - --timeout 2m --budget calls=20,money=1.5
+    $ echo '{"run": "first", "incident": "2023-01-29T08:43"}' | qd task submit --data - --timeout 2m --budget calls=20,money=1.5
 
     With --wait the exit code says how it ended: 0 done, 1 failed, dead or cancelled, 5 not in time, or an effect is unknown.
     """
     session, inside = session.aimed_at(target) if target else (session, None)
-    limits = {"timeout": duration(timeout) if timeout else None, "delay": duration(delay) if delay else None, "attempts": attempts}
+    limits = {"timeout": lasting(timeout) if timeout else None, "delay": duration(delay) if delay else None, "attempts": attempts}
     what = {"target": inside, "payload": _json(data, "the payload"), "key": key, "verb": verb or None, "budget": _budget(budget)}
     how = {"priority": priority or None, "lane": lane, "tenant": tenant}
     order: Document = {"system": session.system, **what, **how, **limits}
@@ -101,7 +103,10 @@ def get(
 def list_(
     session: Session,
     *,
-    state: Annotated[str | None, typer.Option(metavar="STATE", help="One or more, with commas; open is any that has not ended.")] = None,
+    state: Annotated[
+        str | None,
+        typer.Option(metavar="STATE", help="One or more, with commas; open is any that has not ended.", autocompletion=state_names),
+    ] = None,
     target: Annotated[str | None, typer.Option(metavar="TARGET", help="Of this agent.", autocompletion=target_names)] = None,
     key: Annotated[str | None, typer.Option(metavar="PREFIX", help="With a key that begins so.")] = None,
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="At most that many, the newest first.")] = 100,
@@ -229,7 +234,7 @@ def history(
     if session.output is Output.name:
         session.screen.lines(*(str(one["sequence"]) for one in document["items"]))
         return
-    show(session, document, lambda screen: screen.lines(*(event_line(one, name, screen) for one in document["items"])))
+    show(session, document, lambda screen: screen.lines(*events(document["items"], name, screen)))
 
 
 def questions(session: Session) -> None:

@@ -12,6 +12,8 @@ from quarterdeck.client.wire import Document
 
 _LABEL: Final = 10
 _BRIEF: Final = 60
+_NUMBER: Final = 7
+"""Columns of an event's number and the space behind it."""
 
 
 def told(document: Document, screen: Screen) -> str:
@@ -78,10 +80,11 @@ def _branch(  # noqa: PLR0917 a place in a drawing
 ) -> Iterator[str]:
     children = below.get(document["id"], [])
     bar = "|  " if screen.ascii else "│  "
-    yield f"{first}{_state(document, screen, wide=True)} {document['id']} {clean(_facts(document))}"
     inner = rest + (bar if children else "   ")
-    for line in _details(document, now):
-        yield screen.paint(f"{inner}{clean(line)}", "dim") if screen.colour else f"{inner}{clean(line)}"
+    yield from screen.beside(f"{first}{_state(document, screen, wide=True)} {document['id']} ", clean(_facts(document)), f"{inner}  ")
+    for detail in _details(document, now):
+        for line in screen.beside(inner, clean(detail), f"{inner}  "):
+            yield screen.paint(line, "dim")
     for n, child in enumerate(children):
         last = n == len(children) - 1
         corner = ("`- " if last else "|- ") if screen.ascii else ("└─ " if last else "├─ ")
@@ -159,6 +162,13 @@ def event_line(event: Document, root: str, screen: Screen) -> str:
     name = screen.paint(event["event"], *style_of(event["event"]))
     said = clean(f" ({detail})") if detail else ""
     return f"{event['sequence']:>6} {clock_time(event['time'])} {name}{which} {clean(event['actor'])}{fence}{said}"
+
+
+def events(documents: Sequence[Document], root: str, screen: Screen) -> Iterator[str]:
+    """Recorded events below one another; what does not fit goes on below its time."""
+    for event in documents:
+        line = event_line(event, root, screen)
+        yield from screen.beside(line[:_NUMBER], line[_NUMBER:], " " * _NUMBER)
 
 
 def brief(value: Any, most: int = _BRIEF) -> str:

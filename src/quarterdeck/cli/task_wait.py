@@ -11,7 +11,7 @@ from typing import Final
 from quarterdeck.cli.render import counted, show
 from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Session
-from quarterdeck.cli.task_view import drawn, ending, spell
+from quarterdeck.cli.task_view import drawn, ending, spell, told
 from quarterdeck.client.wire import Document, Event
 from quarterdeck.clock import SystemClock
 from quarterdeck.errors import QuarterdeckError, Transient
@@ -27,6 +27,7 @@ STATES: Final = {
     "retry": "queued",
 } | {state: state for state in (*ENDED, "unknown")}
 """What an event makes of its task."""
+INTERRUPTED: Final = 130
 _TICK: Final = 0.2
 _SPINNER: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _AGAIN: Final = 0.3
@@ -75,7 +76,13 @@ class Seen:
 def finish(session: Session, made: Document, within: float | None) -> int:
     """Wait, print the whole task, and give the exit code: 0 done, 1 failed, dead or cancelled, 5 not in time or unknown."""
     seen = Seen(made["id"], made["state"])
-    document = _watch(session, seen, within)
+    if session.words.live:
+        session.say(told(made, session.words))
+    try:
+        document = _watch(session, seen, within)
+    except KeyboardInterrupt:
+        session.say(f"interrupted: the task goes on · qd task get {made['id']}")
+        return INTERRUPTED
     text = ending(document, len(seen.children), len(seen.effects), session.screen)
     if document["state"] in (*ENDED, "unknown"):
         show(session, document, lambda screen: screen.lines(*screen.wrapped("", text)), name=document["id"])

@@ -21,6 +21,14 @@ def duration(text: str) -> float:
     return sum(float(n) * _SECONDS[unit] for n, unit in re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", text))
 
 
+def lasting(text: str) -> float:
+    """Seconds of a time for which somebody waits. Raises UsageError for none at all."""
+    seconds = duration(text)
+    if seconds <= 0:
+        raise UsageError(f"{text!r} is no time to wait", hint="write for example 10s or 2m")
+    return seconds
+
+
 def instant(text: str, now: float) -> float:
     """Epoch seconds of a duration from now, of the next `18:00` here, or of an ISO 8601 time. Raises UsageError."""
     if _DURATION.fullmatch(text):

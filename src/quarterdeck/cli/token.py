@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
+from quarterdeck.cli.completing import token_ids
 from quarterdeck.cli.get import draw, following
 from quarterdeck.cli.link import Role, UserOption, check_cluster, check_user
 from quarterdeck.cli.render import show
@@ -20,6 +21,14 @@ _LONGEST_NOTE: Final = 200
 _ID: Final = re.compile(r"[0-9a-f]{1,64}")
 
 
+def token(session: Session) -> None:
+    """Tokens for people and programs, each with a role, perhaps for one cluster, and an end.
+
+    $ qd token create --role viewer --note "wall display"
+    $ qd token list
+    """
+
+
 def create(
     session: Session,
     *,
@@ -29,7 +38,7 @@ def create(
     user: UserOption = "",
     note: Annotated[str, typer.Option(metavar="TEXT", help="What it is for.")] = "",
 ) -> None:
-    """Make a token and print its secret, which is shown this once and kept nowhere.
+    """Make a token and print its secret, which is shown this once and kept nowhere; -o name prints nothing else either.
 
     $ qd token create --role viewer --note "wall display"
     $ qd token create --role operator --cluster analysts --ttl 12h
@@ -47,7 +56,7 @@ def create(
     check_user(user)
     made = session.client.post("/v1/tokens", {"role": role.value, "cluster": cluster, "ttl": seconds, "note": note, "user": user or None})
     session.warn(made["warnings"])
-    show(session, made, lambda screen: screen.line(clean(made["token"])), name=made["id"])
+    show(session, made, lambda screen: screen.line(clean(made["token"])), name=made["token"])
     session.say(f"token {made['id']} works until {clean(made['expires'])} · send it as Authorization: Bearer TOKEN · next: qd token list")
 
 
@@ -63,7 +72,12 @@ def list_(session: Session) -> None:
 
 def revoke(
     session: Session,
-    id: Annotated[str, typer.Argument(metavar="ID", help="As in qd token list; also the part of a secret between its first two _.")],  # noqa: A002
+    id: Annotated[  # noqa: A002 as on the command line
+        str,
+        typer.Argument(
+            metavar="ID", help="As in qd token list; also the part of a secret between its first two _.", autocompletion=token_ids
+        ),
+    ],
     *,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the journal.")] = "",
 ) -> None:

@@ -47,7 +47,7 @@ def _named(verbs: Mapping[str, object]) -> str:
 
 
 def signature(verb: str, schema: object) -> str:
-    """`submit {"run": string, "speed"?: number}`: a verb, and what it takes as JSON with types for values."""
+    """`triage {"run": string, "speed"?: number}`: a verb, and what it takes as JSON with types for values."""
     text = clean(verb if schema in (None, {"type": "null"}) else f"{verb} {_kind(schema, schema, _DEEPEST)}")
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 

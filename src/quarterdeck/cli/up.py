@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from quarterdeck.cli.deployment import Result, Watch, told
+from quarterdeck.cli.deployment import Result, Watch, told, told_on
 from quarterdeck.cli.plan import summary
 from quarterdeck.cli.progress import Progress, Silent, Style, choose
 from quarterdeck.cli.render import counted, dump, show
@@ -44,7 +44,9 @@ def up(
     timeout: TimeoutOption = "2m",
     index: Annotated[int | None, typer.Option(metavar="N", help="Refuse when the world has moved since this index of qd plan.")] = None,
     reason: ReasonOption = "",
-    port: Annotated[int | None, typer.Option(help="Port of the dashboard; 0 for any. Only when this starts the control plane.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port of the dashboard; 0 for any. Only when this starts the control plane.")
+    ] = None,
     bind: BindOption = None,
     tls_cert: CertOption = None,
     tls_key: KeyOption = None,
@@ -67,7 +69,7 @@ def up(
         "QUARTERDECK_TLS_KEY": tls_key,
         "QUARTERDECK_PUBLIC_URL": public_url,
     }
-    version = ensure(session, port, door)
+    version = ensure(session, port, door, told=not session.machine and progress is not Style.json)
     session.warn([*port_ignored(version, port, os.environ), *door_ignored(version, door)])
     run = Up(session, progress, within, reason, version)
     try:
@@ -163,15 +165,20 @@ class Up:
         status = result.status
         lines = told(result, seconds, self.session.client)
         if self.worded:
-            self.session.screen.lines(*lines[:1])
+            screen = self.session.screen
+            screen.lines(*told_on(screen, lines[:1]))
             if result.outcome == "ready":
                 self.proof(self.session)
-            self.session.screen.lines(*lines[1:])
+            if lines[1:]:
+                screen.lines(*told_on(screen, lines[1:]))
         elif result.outcome in ("stopped", "failed", "timeout"):
-            self.session.words.lines(*lines)
+            self.session.words.lines(*told_on(self.session.words, lines))
         if self.worded and status and result.outcome == "ready":
             link = self.session.client.post("/v1/login")["url"]
-            self.session.screen.lines(f" Dashboard {clean(link)}   (link logs you in once)", f" Next      {self._next(status)}")
+            self.session.screen.lines(
+                f" Dashboard {clean(link)}   (link logs you in once)",
+                *self.session.screen.listed(" Next      ", self._next(status)),
+            )
         if self.style is Style.json and status:
             dump(status, self.session.screen.out, indent=None)
         elif self.session.machine and status:

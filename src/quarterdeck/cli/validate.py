@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from quarterdeck.cli.render import cell, show, table
-from quarterdeck.cli.screen import Screen
+from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Session
 
 
@@ -27,10 +27,11 @@ def validate(
         readiness = document.get("readiness") or {}
         following = " · ".join(readiness.get("next") or ())
         if readiness:
-            screen.line(f"readiness {readiness['score']} of 100" + (f" (next: {following})" if following else ""))
+            told = f"readiness {readiness['score']} of 100" + (f" (next: {following})" if following else "")
+            screen.lines(*screen.wrapped("", clean(told)))
 
     show(session, document, text, name="ok" if document["ok"] else "failed")
-    session.next("qd get conditions" if document["ok"] else "qd explain TARGET · qd journal")
+    session.next("qd get conditions" if document["ok"] else "qd get conditions · qd journal")
     return 0 if document["ok"] else 1
 
 

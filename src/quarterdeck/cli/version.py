@@ -10,7 +10,6 @@ import typer
 from quarterdeck.cli.render import show
 from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Session
-from quarterdeck.cli.usage import UsageError
 from quarterdeck.client.wire import Document
 
 
@@ -25,20 +24,19 @@ def version(
     $ qd version --client          the same as qd --version
     $ qd version --server -o name
     """
-    if client and server:
-        raise UsageError("--client and --server leave nothing to be told", hint="qd version tells both")
     own = installed("quarterdeck")
     found: Document | None = session.client.get("/v1/version") if server else None if client else session.client.answers()
-    parts = {"client": None if server else {"version": own}, "server": found}
+    parts = {"client": None if server and not client else {"version": own}, "server": found}
     document = {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "Version", **parts}
 
     def text(screen: Screen) -> None:
-        screen.lines(*([] if server else [f"qd {own}"]), *([_served(found)] if found else []))
+        told = [*([] if found and server and not client else [f"qd {own}"]), *([_served(found)] if found else [])]
+        screen.lines(*(line for one in told for line in screen.wrapped("", one)))
 
-    show(session, document, text, name=str(found["version"]) if server and found else own)
+    show(session, document, text, name=str(found["version"]) if found and server and not client else own)
     if found and str(found["version"]) != own:
         session.warn([f"qd {own} talks to a control plane of {found['version']}: qd down, then qd up, runs the version of qd"])
-    if client:
+    if client and not server:
         session.next("qd version")
     elif found is None:
         session.say("no control plane runs for this home; qd up starts one")

@@ -25,6 +25,8 @@ from quarterdeck.model.home import Home
 Document = dict[str, Any]
 Query = Mapping[str, object]
 NOTHING: Final[Query] = {}
+NO_TOKEN: Final = "no valid token"  # noqa: S105 a sentence
+"""What a control plane says to whoever it does not know."""
 _PATIENCE: Final = 30.0
 """Seconds for one answer."""
 _ABSENCE: Final = 8.0
@@ -151,7 +153,7 @@ class Wire:
             connection.request(request.method, (remote.prefix if remote else "") + request.target, request.content, headers)
             answer = connection.getresponse()
             if answer.status >= HTTPStatus.BAD_REQUEST:
-                raise refusal(answer.read(), answer.status, answer.getheader("Retry-After"))
+                raise _known_by(remote, refusal(answer.read(), answer.status, answer.getheader("Retry-After")))
             yield answer
         except TimeoutError as error:
             raise lost(request, f"gives no answer to {request.name} within {timeout:g} s") from error
@@ -236,6 +238,14 @@ def refusal(text: bytes, status: int, after: str | None = None) -> QuarterdeckEr
     error.exit_code, error.code = int(body.get("exit_code", error.exit_code)), str(body.get("code") or error.code)
     if isinstance(error, Transient) and after is not None and after.isdecimal():
         error.after = float(after)
+    return error
+
+
+def _known_by(remote: Remote | None, error: QuarterdeckError) -> QuarterdeckError:
+    """The same, with the file that the refused token came from: whoever runs `qd` has no browser to log in."""
+    if remote is not None and isinstance(error, errors.Forbidden) and error.message == NO_TOKEN:
+        kept = "the token that was given" if remote.token else f"the token in {remote.token_file}"
+        error.hint = f"{kept} is not, or no longer, known there: make one on that machine with qd token create"
     return error
 
 

@@ -14,7 +14,7 @@ _MOST_ALLOWED: Final = 16
 Path = tuple[str | int, ...]
 
 
-START: Final = "qd explain spec tells what belongs into one; examples/triage has one"
+START: Final = "qd init writes a project with one; qd explain spec tells what belongs into it"
 """The hint for somebody who has no spec yet."""
 
 

@@ -54,6 +54,11 @@ def history(connection: Connection, system: str) -> list[Revision]:
     return [_revision(row) for row in found]
 
 
+def texts(connection: Connection) -> list[str]:
+    """The spec of every revision of every system that is kept."""
+    return [str(text) for text in connection.scalars(select(tables.revisions.c.spec))]
+
+
 def retain(tx: Writing, in_use: frozenset[str]) -> frozenset[str]:
     """Drop rows beyond the last `KEEP` of each system unless their code is in use; gives the code digests still named, for code.retain."""
     r = tables.revisions

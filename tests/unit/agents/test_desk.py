@@ -3,7 +3,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from quarterdeck import Agent
+from quarterdeck import Agent, Context
 from quarterdeck.agents.context import Place
 from quarterdeck.agents.desk import Desk
 from quarterdeck.bus.connection import Incoming
@@ -113,3 +113,13 @@ def test_a_verb_of_a_newer_revision_is_waited_for_but_not_for_ever():
 def test_a_message_that_is_given_up_leaves_a_line_in_the_log(caplog):
     settle(message("in.c.alice.0.bob.v", body=b"{", delivered=1))
     assert f"given up: durable message {'ab' * 16} on in.c.alice.0.bob.v: v: the payload is not JSON" in caplog.text
+
+
+def test_work_for_a_task_is_refused_to_a_message_without_a_traceback(caplog):
+    async def work(payload, ctx: Context):
+        return await ctx.step("read", list)
+
+    found, _ = answer(message(), work)
+    assert (found.kind, found.final) == ("task", True)
+    assert found.message == "'v' is work for a task, not for a message: qd task submit c/bob --verb v"
+    assert "Traceback" not in caplog.text

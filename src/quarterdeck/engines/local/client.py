@@ -24,6 +24,8 @@ from quarterdeck.model.home import Home
 
 Json = dict[str, Any]
 FRAME_LIMIT: Final = 16 << 20
+NOT_ATTACHED: Final = "the control plane starts one again by itself; qd status tells how it stands, qd doctor what is wrong"
+"""What to do while there is no node."""
 START_WITHIN: Final = 10.0
 PING_EVERY: Final = 1.0
 SILENT_FOR: Final = 5.0
@@ -79,7 +81,7 @@ class NodeClient:
     async def request(self, verb: str, *, limit: float = 5.0, **fields: Any) -> Any:
         """One question to the node; `limit` is seconds. Raises what the node answered, Transient when it did not."""
         if self._writer is None or self._ending:
-            raise Transient("the node is not attached" if self._writer is None else "the node is stopping")
+            raise Transient("the node is not attached" if self._writer is None else "the node is stopping", hint=NOT_ATTACHED)
         self._number += 1
         number = self._number
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()

@@ -21,7 +21,7 @@ from quarterdeck.bus.keys import Key, Keys
 from quarterdeck.clock import Clock
 from quarterdeck.engines.local import observe, proofs, rebuild
 from quarterdeck.engines.local import table as tables
-from quarterdeck.engines.local.client import NodeClient
+from quarterdeck.engines.local.client import NOT_ATTACHED, NodeClient
 from quarterdeck.errors import QuarterdeckError, Transient
 from quarterdeck.model.desired import Desired
 from quarterdeck.model.home import Home
@@ -232,7 +232,7 @@ class LocalEngine:
     async def _current(self) -> Table:
         """The table in force, read back from the node at each of its lives."""
         if not self.node.attached.is_set():
-            raise Transient("the node is not attached")
+            raise Transient("the node is not attached", hint=NOT_ATTACHED)
         if self._table is None or self._boot != self.node.boot:
             self._table = Table.from_json((await self.node.request("table_get"))["table"])
             self._boot = self.node.boot

@@ -41,7 +41,9 @@ async def connections(home: Home, clock: Clock, system: str, target: str) -> Sou
     """The connections of a target's users, by the server's own word; none where no server listens."""
     claim = "connections of its users to the bus"
     port = server.kept_port(home)
-    if port is None or await asyncio.to_thread(_refuses, port):
+    if port is None:
+        return Source(BUS, claim, 0, "this home never had a bus, so nobody is connected to one")
+    if await asyncio.to_thread(_refuses, port):
         return Source(BUS, claim, 0, f"no bus listens at 127.0.0.1:{port}, so nobody is connected to one")
     access = Access(server.url(port), Keys(home.keys), clock)
     try:
