@@ -45,6 +45,7 @@ def test_back_and_forward_bring_what_the_palette_and_links_led_to(surf):
     find(surf, "journal", "Journal")
     find(surf, "scale one/reader", "Scale one/reader")
     surf.press("nav >> text=Links")
+    surf.wait(f"{TITLE} === 'Links'")  # what settled may have been the page before
     for step, title, path in (
         (surf.page.go_back, "Scale one/reader", "/act/scale"),
         (surf.page.go_back, "Journal", "/journal"),
