@@ -128,7 +128,7 @@ EMPTY: Final = {
     "tasks": "no such task; qd task submit gives one",
     "questions": "nothing asks for a human; qd get tasks --state waiting shows what else is waited for",
     "effects": "no effect is unknown, or in the state asked for; qd get effects --state done shows those that happened",
-    "messages": "no such message; ctx.publish with a key sends one",
+    "messages": "no such message; ctx.publish with a key sends one; qd get tasks shows the work",
     "budgets": "no budgets; the spec gives some to a cluster or to the system: qd explain spec.budgets",
     "tokens": "no token yet; qd token create --role viewer makes one",
 }
