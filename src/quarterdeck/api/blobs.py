@@ -12,10 +12,10 @@ from starlette.requests import ClientDisconnect
 
 from quarterdeck.api.roles import needs
 from quarterdeck.api.services import Given, services_of
-from quarterdeck.deploy import status
 from quarterdeck.errors import UserError
 from quarterdeck.model.blobs import Ref
 from quarterdeck.store.blobs import Blobs, Draft
+from quarterdeck.version import API_VERSION
 
 router = APIRouter(prefix="/v1")
 Json = dict[str, Any]
@@ -37,7 +37,7 @@ async def put(request: Request, system: System = None) -> JSONResponse:
         raise UserError("the body broke off", hint="send it again from its beginning") from error
     finally:
         await asyncio.to_thread(draft.drop)
-    return JSONResponse({"apiVersion": status.API, "kind": "Blob", "ref": str(ref), "bytes": ref.size}, 201)
+    return JSONResponse({"apiVersion": API_VERSION, "kind": "Blob", "ref": str(ref), "bytes": ref.size}, 201)
 
 
 async def _written(draft: Draft, parts: AsyncIterator[bytes]) -> Ref:

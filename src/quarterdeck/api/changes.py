@@ -12,9 +12,10 @@ from quarterdeck.api.numbers import Number
 from quarterdeck.api.roles import needs
 from quarterdeck.api.services import Caller, Given
 from quarterdeck.api.stops import admit_revert
-from quarterdeck.deploy import nouns, status
+from quarterdeck.deploy import nouns
 from quarterdeck.errors import UserError
 from quarterdeck.model.records import Change, Patch
+from quarterdeck.version import API_VERSION
 
 router = APIRouter(prefix="/v1/changes")
 
@@ -67,7 +68,7 @@ async def release(body: ReleaseBody, given: Given, caller: Caller) -> dict[str, 
     if body.dry_run:
         return plan_document(await given.fleet.plan_release(system, target))
     ended = await given.fleet.release(system, target, caller, body.reason)
-    return {"apiVersion": status.API, "kind": "List", "items": [nouns.change(change) for change in ended]}
+    return {"apiVersion": API_VERSION, "kind": "List", "items": [nouns.change(change) for change in ended]}
 
 
 @router.delete("/{number}", **needs("operator", scope="cluster"))
@@ -86,4 +87,4 @@ async def revert(
 
 
 def _document(change: Change) -> dict[str, Any]:
-    return {"apiVersion": status.API, "kind": "Change", **nouns.change(change)}
+    return {"apiVersion": API_VERSION, "kind": "Change", **nouns.change(change)}

@@ -22,6 +22,7 @@ from quarterdeck.deploy.reconcile import Look
 from quarterdeck.errors import Conflict
 from quarterdeck.model.records import Entry
 from quarterdeck.store import journal, revisions, systems
+from quarterdeck.version import API_VERSION
 
 router = APIRouter(prefix="/v1")
 Json = dict[str, Any]
@@ -108,7 +109,7 @@ async def validate(body: ValidateBody, given: Given) -> Json:
     document = _status(given, look, now)
     ok = all(c.status == "true" for c in found)
     items = status.validation(look, now)
-    return {"apiVersion": status.API, "kind": "Validation", "system": system, "ok": ok, "items": items, "readiness": document["readiness"]}
+    return {"apiVersion": API_VERSION, "kind": "Validation", "system": system, "ok": ok, "items": items, "readiness": document["readiness"]}
 
 
 @router.get("/status", **needs("viewer", scope="cluster"))
@@ -142,7 +143,7 @@ def plan_document(planned: Planned) -> Json:
     """The stable shape of `qd plan -o json`."""
     steps = [{"phase": s.phase, "action": s.action, "target": s.target, "reason": s.reason} for s in planned.steps]
     return {
-        "apiVersion": status.API,
+        "apiVersion": API_VERSION,
         "kind": "Plan",
         "system": planned.system,
         "index": planned.index,
@@ -159,7 +160,7 @@ def _applied(given: Services, applied: Applied) -> Json:
         raise Conflict(f"{applied.revision.system} was removed meanwhile", hint="apply it again if it should run")
     return {
         **nouns.revision(applied.revision, current=True),
-        "apiVersion": status.API,
+        "apiVersion": API_VERSION,
         "kind": "Revision",
         "created": applied.created,
         "index": desired.index,

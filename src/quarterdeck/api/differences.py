@@ -17,12 +17,12 @@ from quarterdeck.api.numbers import Number
 from quarterdeck.api.roles import needs
 from quarterdeck.api.services import Given
 from quarterdeck.api.trees import TreeDifference, compare
-from quarterdeck.deploy import status
 from quarterdeck.deploy.composer import kept_spec
 from quarterdeck.errors import UserError
 from quarterdeck.model.records import Revision
 from quarterdeck.spec.system import SystemSpec
 from quarterdeck.store import revisions
+from quarterdeck.version import API_VERSION
 
 router = APIRouter(prefix="/v1")
 MOST_LINES: Final = 10_000
@@ -41,7 +41,7 @@ async def diff(number: Number, given: Given, system: str | None = None) -> Json:
     spec = await asyncio.to_thread(_spec, before, found)
     code = await asyncio.to_thread(_code, given.home.revisions, before, found, kept)
     return {
-        "apiVersion": status.API,
+        "apiVersion": API_VERSION,
         "kind": "RevisionDiff",
         "system": name,
         "number": number,

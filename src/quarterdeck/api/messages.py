@@ -12,13 +12,14 @@ from quarterdeck.api.orders import ReasonBody
 from quarterdeck.api.roles import needs
 from quarterdeck.api.services import Caller, Given, visible
 from quarterdeck.clock import iso
-from quarterdeck.deploy import details, status
+from quarterdeck.deploy import details
 from quarterdeck.errors import UserError
 from quarterdeck.model.messages import OPEN, Message
 from quarterdeck.model.work import Target
 from quarterdeck.model.world import StreamSeen
 from quarterdeck.store import outbox, overview, tasks
 from quarterdeck.store.overview import Lane
+from quarterdeck.version import API_VERSION
 from quarterdeck.work import documents
 
 router = APIRouter(prefix="/v1")
@@ -63,7 +64,7 @@ async def lanes(given: Given, system: str | None = None) -> Json:
 async def get(message: str, given: Given) -> Json:
     """One message with its headers and, until it was handled, its body."""
     found = visible(given, lambda conn: outbox.get(conn, message))
-    return {"apiVersion": status.API, **_short(found), "headers": dict(found.headers), "body": _body(found.body)}
+    return {"apiVersion": API_VERSION, **_short(found), "headers": dict(found.headers), "body": _body(found.body)}
 
 
 @router.post("/messages/{message}/retry", **needs("operator", scope="cluster"))
@@ -71,7 +72,7 @@ async def retry(message: str, body: ReasonBody, given: Given, caller: Caller) ->
     """Send a dead message again."""
     found = visible(given, lambda conn: outbox.get(conn, message))
     again = await given.work.turn(lambda turn: outbox.retry(turn, found.id, caller, body.reason))
-    return {"apiVersion": status.API, **_short(again)}
+    return {"apiVersion": API_VERSION, **_short(again)}
 
 
 def _short(message: Message) -> Json:

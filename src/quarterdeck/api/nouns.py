@@ -28,7 +28,7 @@ from quarterdeck.store import changes as change_rows
 from quarterdeck.store import journal as journal_rows
 from quarterdeck.store import overview
 from quarterdeck.store import revisions as revision_rows
-from quarterdeck.version import VERSION
+from quarterdeck.version import API_VERSION, VERSION
 from quarterdeck.work import backlog
 
 router = APIRouter(prefix="/v1")
@@ -37,7 +37,7 @@ Json = dict[str, Any]
 
 def listed(items: list[Json]) -> Json:
     """The List form."""
-    return {"apiVersion": status.API, "kind": "List", "items": items}
+    return {"apiVersion": API_VERSION, "kind": "List", "items": items}
 
 
 def absent(look: Look, target: str) -> NotFound:
@@ -54,7 +54,7 @@ async def version(given: Given) -> Json:
     """Who answers."""
     return {
         "version": VERSION,
-        "api": status.API,
+        "api": API_VERSION,
         "pid": os.getpid(),
         "home": str(given.home.root),
         "engine": given.fleet.engine.name,
@@ -176,7 +176,7 @@ async def revision(number: Number, given: Given, system: str | None = None) -> J
     with given.store.read() as conn:
         now = revision_rows.current(conn, name)
     return {
-        "apiVersion": status.API,
+        "apiVersion": API_VERSION,
         "kind": "Revision",
         **nouns.revision(found.revision, current=now is not None and number == now.number),
         "spec": found.revision.spec,

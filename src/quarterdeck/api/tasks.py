@@ -13,11 +13,11 @@ from quarterdeck.api.orders import AnswerBody, BatchBody, Direct, ForkBody, Reas
 from quarterdeck.api.roles import needs
 from quarterdeck.api.services import Caller, Given, Services, actor_of, services_of, visible
 from quarterdeck.clock import iso
-from quarterdeck.deploy import status
 from quarterdeck.errors import QuarterdeckError, UserError
 from quarterdeck.model.records import Change
 from quarterdeck.model.work import OPEN, Fork, Order, Task, is_task_id
 from quarterdeck.store import effects, forks, overview, questions, stops, tasks
+from quarterdeck.version import API_VERSION
 from quarterdeck.work import desk, documents
 
 router = APIRouter(prefix="/v1")
@@ -90,7 +90,7 @@ async def counts(given: Given, system: System = None) -> Json:
             "dead_letters": by_state.get("dead", 0),
             "dead_messages": overview.dead_messages(conn, scope),
         }
-    return {"apiVersion": status.API, "kind": "TaskCounts", "states": by_state, "for_humans": waiting}
+    return {"apiVersion": API_VERSION, "kind": "TaskCounts", "states": by_state, "for_humans": waiting}
 
 
 @router.get("/tasks/by-key", **needs("viewer", scope="cluster"))
@@ -106,7 +106,7 @@ async def get(task: str, given: Given, system: System = None, wait: Annotated[fl
     if wait:
         found = await given.work.ended(found.id, wait)
     with given.store.read() as conn:
-        return {"apiVersion": status.API, **_whole(given, conn, found)}
+        return {"apiVersion": API_VERSION, **_whole(given, conn, found)}
 
 
 @router.get("/tasks/{task}/tree", **needs("viewer", scope="cluster"))
@@ -169,7 +169,7 @@ async def fork(  # noqa: PLR0917 what a route is given
         response.status_code = 200
         with given.store.read() as conn:
             plan = forks.plan(conn, wanted)
-            return {"apiVersion": status.API, **documents.fork_plan(plan, body.key or forks.next_key(conn, plan.origin))}
+            return {"apiVersion": API_VERSION, **documents.fork_plan(plan, body.key or forks.next_key(conn, plan.origin))}
     made = await given.work.fork(wanted, body.key)
     response.status_code = 201 if made.created else 200
     return _made(made)
@@ -186,7 +186,7 @@ async def resolve(task: str, body: ResolveBody, given: Given, caller: Caller, sy
 async def answer(task: str, body: AnswerBody, given: Given, caller: Caller, system: System = None) -> Json:
     """Answer what a task asks."""
     found = await given.work.answer(named(given, task, system).id, body.name, body.answer, caller, body.reason)
-    return {"apiVersion": status.API, "kind": "Question", **documents.question(found)}
+    return {"apiVersion": API_VERSION, "kind": "Question", **documents.question(found)}
 
 
 @router.get("/questions", **needs("viewer", scope="cluster"))
@@ -243,12 +243,12 @@ def _stops(given: Services, conn: Connection, task: Task) -> list[Change]:
 
 
 def _short(task: Task) -> Json:
-    return {"apiVersion": status.API, **documents.short(task)}
+    return {"apiVersion": API_VERSION, **documents.short(task)}
 
 
 def _made(made: desk.Made) -> Json:
     if isinstance(made, QuarterdeckError):
-        return {"apiVersion": status.API, "kind": "Refusal", "error": made.message, "hint": made.hint, "status": made.http_status}
+        return {"apiVersion": API_VERSION, "kind": "Refusal", "error": made.message, "hint": made.hint, "status": made.http_status}
     return {**_short(made.task), "created": made.created}
 
 

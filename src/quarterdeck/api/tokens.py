@@ -11,9 +11,9 @@ from quarterdeck.api.nouns import listed
 from quarterdeck.api.roles import needs
 from quarterdeck.api.services import Caller, Given, Services
 from quarterdeck.clock import iso
-from quarterdeck.deploy import status
 from quarterdeck.model.grant import Grant
 from quarterdeck.store import tokens as rows
+from quarterdeck.version import API_VERSION
 
 router = APIRouter(prefix="/v1/tokens")
 YEAR: Final = 365 * 86_400.0
@@ -47,7 +47,7 @@ async def create(body: TokenBody, given: Given, caller: Caller) -> Json:
     grant = body.grant()
     id_, secret = await given.store.write(lambda tx: rows.create(tx, grant, body.ttl, body.note, body.user, actor=caller))
     made = next(_document(t) for t in _alive(given) if t.id == id_)
-    return {"apiVersion": status.API, "kind": "Token", **made, "token": secret, "warnings": doubts(given, grant)}
+    return {"apiVersion": API_VERSION, "kind": "Token", **made, "token": secret, "warnings": doubts(given, grant)}
 
 
 @router.get("", **needs("admin"))
@@ -65,7 +65,7 @@ async def revoke(
 ) -> Json:
     """From now on it is refused, and the event streams it has open end."""
     await given.store.write(lambda tx: rows.revoke(tx, token, caller, reason))
-    return {"apiVersion": status.API, "kind": "Token", "id": token, "state": "revoked"}
+    return {"apiVersion": API_VERSION, "kind": "Token", "id": token, "state": "revoked"}
 
 
 def _alive(given: Services) -> list[rows.Token]:

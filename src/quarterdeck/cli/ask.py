@@ -17,7 +17,7 @@ from quarterdeck.cli.times import lasting
 from quarterdeck.cli.usage import UsageError
 from quarterdeck.client.wire import Document
 from quarterdeck.errors import QuarterdeckError
-from quarterdeck.model.stops import API
+from quarterdeck.version import API_VERSION
 
 
 def ask(
@@ -61,7 +61,7 @@ def send(session: Session, inside: str, verb: str, payload: object, within: floa
     except QuarterdeckError as error:
         error.hint = error.hint or f"qd explain {inside} · qd logs {inside}"
         raise
-    return {"apiVersion": API, "kind": "Answer", **answer}
+    return {"apiVersion": API_VERSION, "kind": "Answer", **answer}
 
 
 def answered(document: Document) -> str:

@@ -17,7 +17,7 @@ from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Output, Session
 from quarterdeck.client.wire import Document, Query
 from quarterdeck.errors import QuarterdeckError
-from quarterdeck.model.stops import API
+from quarterdeck.version import API_VERSION
 
 BEFORE: Final = {"tail": 10}
 """What people see of the output before they came."""
@@ -84,7 +84,7 @@ class Report:
     def _tell(self, kind: str, document: Document, text: str) -> None:
         with self._lock:
             if self._json:
-                self._session.screen.line(json.dumps({"apiVersion": API, "kind": kind, **document}))
+                self._session.screen.line(json.dumps({"apiVersion": API_VERSION, "kind": kind, **document}))
             else:
                 self._put(text)
 

@@ -24,7 +24,7 @@ from quarterdeck.client.wire import Wire
 from quarterdeck.clock import SystemClock
 from quarterdeck.errors import Conflict, QuarterdeckError, UserError
 from quarterdeck.model.home import Home
-from quarterdeck.version import VERSION
+from quarterdeck.version import API_VERSION, VERSION
 
 _TAIL: Final = 64 << 10
 """Bytes of the end of each log."""
@@ -64,7 +64,7 @@ def support_bundle(
     stamp = datetime.fromtimestamp(SystemClock().now(), UTC)
     path = file or Path(f"quarterdeck-support-{stamp:%Y%m%d-%H%M%S}.tar.gz")
     packed = _pack(path, _gathered(session, redactor), stamp.timestamp())
-    document = {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "SupportBundle", "file": str(path.absolute()), "redacted": redactor.count}
+    document = {"apiVersion": API_VERSION, "kind": "SupportBundle", "file": str(path.absolute()), "redacted": redactor.count}
     document["items"] = [{"name": name, "bytes": length} for name, length in packed]
 
     def text(screen: Screen) -> None:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import re
 import shutil
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from quarterdeck.cli.screen import Screen
+from quarterdeck.cli.screen import Screen, columns_of
 from quarterdeck.cli.usage import UsageError
 
 _PARTS: Final = re.compile(r"\x1b\[[0-9;]*m|.")
@@ -81,7 +80,7 @@ def rows(text: str, width: int) -> Iterator[str]:
     """A line as rows of a terminal; colours take no room, wide characters that of two (Unicode Standard Annex 11)."""
     row, used = "", 0
     for part in _PARTS.findall(text):
-        room = 0 if part[0] == "\x1b" or unicodedata.combining(part) else 1 + (unicodedata.east_asian_width(part) in "WF")
+        room = 0 if part[0] == "\x1b" else columns_of(part)
         if row and used + room > width:
             yield row
             row, used = "", 0

@@ -16,6 +16,7 @@ from quarterdeck.cli.session import Session
 from quarterdeck.cli.usage import UsageError
 from quarterdeck.client.contexts import VARIABLE, Context, Contexts, made
 from quarterdeck.errors import Conflict
+from quarterdeck.version import API_VERSION
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A context of qd context list.", autocompletion=context_names)]
 _COLUMNS = [("NAME", "name"), ("CURRENT", "current"), ("PRODUCTION", "production"), ("WHERE", "where")]
@@ -33,7 +34,7 @@ def show_(session: Session) -> None:
     """
     found = session.context
     where = found.where if found else str(session.home.root)
-    document: dict[str, Any] = {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "Context", "name": found.name if found else ""}
+    document: dict[str, Any] = {"apiVersion": API_VERSION, "kind": "Context", "name": found.name if found else ""}
     document |= {"where": where, "production": bool(found and found.production), "file": str(Contexts.read(os.environ).path)}
 
     def text(screen: Screen) -> None:
@@ -53,7 +54,7 @@ def list_(session: Session) -> None:
     items = [
         {"name": c.name, "current": c == session.context, "production": c.production, "where": c.where} for c in contexts.known.values()
     ]
-    document = {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "List", "items": items}
+    document = {"apiVersion": API_VERSION, "kind": "List", "items": items}
     listing(session, document, _COLUMNS, "no context yet; qd context add NAME gives this home a name")
     if items:
         session.say("next: qd context use NAME")
@@ -118,5 +119,5 @@ def _item(context: Context, *, current: bool) -> dict[str, Any]:
 
 
 def _told(session: Session, context: Context, words: str) -> None:
-    document: dict[str, Any] = {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "Context", "name": context.name, **context.written()}
+    document: dict[str, Any] = {"apiVersion": API_VERSION, "kind": "Context", "name": context.name, **context.written()}
     show(session, document, lambda screen: screen.line(clean(words)), name=context.name)

@@ -12,6 +12,7 @@ from quarterdeck.cli.render import counted, show
 from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Session
 from quarterdeck.model.home import Home
+from quarterdeck.version import API_VERSION
 
 MARKS: Final = {"ok": ("✔", "green"), "warning": ("!", "yellow"), "failed": ("✘", "red")}
 _NAME: Final = 14
@@ -49,7 +50,7 @@ def look(session: Session) -> list[Finding]:
 def described(findings: list[Finding]) -> dict[str, Any]:
     """The findings as a document."""
     ok = all(finding.status != "failed" for finding in findings)
-    return {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "Doctor", "ok": ok, "items": [asdict(finding) for finding in findings]}
+    return {"apiVersion": API_VERSION, "kind": "Doctor", "ok": ok, "items": [asdict(finding) for finding in findings]}
 
 
 def drawn(findings: list[Finding], screen: Screen) -> list[str]:

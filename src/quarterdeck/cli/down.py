@@ -17,6 +17,7 @@ from quarterdeck.cli.session import Session
 from quarterdeck.cli.times import duration
 from quarterdeck.client.wire import Document
 from quarterdeck.errors import QuarterdeckError, Transient
+from quarterdeck.version import API_VERSION
 
 _SAFE: Final = "nothing was stopped"
 _MARGIN: Final = 15.0
@@ -61,7 +62,7 @@ def _rehearse(session: Session, *, purge: bool) -> int:
         found = leftovers.left(session.home)
         ends = found.told()
         removes = [f"state in {session.home.root}"] if purge and session.home.root.exists() else []
-    document = {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "Down", "dry_run": True, "ends": ends, "removes": removes}
+    document = {"apiVersion": API_VERSION, "kind": "Down", "dry_run": True, "ends": ends, "removes": removes}
 
     def text(screen: Screen) -> None:
         rows = [*((" would end     ", one) for one in ends), *((" would remove  ", one) for one in removes)]
@@ -98,7 +99,7 @@ def _prove(session: Session, stopped: Sequence[str] | None, *, purge: bool) -> i
 
 
 def _report(session: Session, stopped: Sequence[str], found: leftovers.Left, words: str) -> int:
-    document = {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "Down", "stopped": list(stopped), "left": found.told()}
+    document = {"apiVersion": API_VERSION, "kind": "Down", "stopped": list(stopped), "left": found.told()}
 
     def text(screen: Screen) -> None:
         if words:

@@ -24,6 +24,7 @@ from quarterdeck.client.wire import Document
 from quarterdeck.clock import SystemClock
 from quarterdeck.errors import NotFound
 from quarterdeck.model.work import is_task_id
+from quarterdeck.version import API_VERSION
 
 TargetArgument = Annotated[
     str,
@@ -101,7 +102,7 @@ def _field(session: Session, path: str) -> None:
             rows = [(child.path.rpartition(".")[2], child.type, child.default, child.description) for child in found.children]
             table(screen, ("FIELD", "TYPE", "DEFAULT", "MEANING"), rows)
 
-    show(session, {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "Field", **asdict(found)}, text, name=found.path)
+    show(session, {"apiVersion": API_VERSION, "kind": "Field", **asdict(found)}, text, name=found.path)
     deeper = next((child.path for child in found.children), "")
     session.next(f"qd explain {deeper}" if deeper else "qd plan · qd schema")
 

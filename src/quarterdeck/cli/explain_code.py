@@ -10,6 +10,7 @@ from quarterdeck.cli.render import show
 from quarterdeck.cli.screen import Screen
 from quarterdeck.cli.session import Session
 from quarterdeck.errors import NotFound
+from quarterdeck.version import API_VERSION
 
 
 def explain_code(session: Session, code: str) -> None:
@@ -25,5 +26,5 @@ def explain_code(session: Session, code: str) -> None:
         screen.lines(*screen.wrapped(f"{screen.paint(code, 'bold')}: ", kind.meaning))
         screen.lines(*screen.wrapped("  e.g. ", kind.example), *screen.wrapped("  do   ", kind.mend))
 
-    show(session, {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "ErrorCode", "code": code, **asdict(kind)}, text, name=code)
+    show(session, {"apiVersion": API_VERSION, "kind": "ErrorCode", "code": code, **asdict(kind)}, text, name=code)
     session.next("qd open docs")

@@ -12,6 +12,7 @@ from quarterdeck.cli.sections import condition_line, headed, record_line, sectio
 from quarterdeck.cli.session import Session
 from quarterdeck.client.wire import Document
 from quarterdeck.errors import NotFound
+from quarterdeck.version import API_VERSION
 
 _RECORDS: Final = 5
 _WIDTH: Final = 12
@@ -25,7 +26,7 @@ def explain_link(session: Session, target: str) -> None:
     newest = {"system": session.system, "target": name, "limit": _RECORDS, "newest": True}
     steps = session.client.get("/v1/journal", {**newest, "verb": "step."})["items"]
     document = {
-        "apiVersion": "quarterdeck.dev/v1alpha1",
+        "apiVersion": API_VERSION,
         "kind": "Explanation",
         "target": name,
         "sentence": _sentence(link),

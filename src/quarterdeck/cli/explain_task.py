@@ -14,6 +14,7 @@ from quarterdeck.cli.task_view import budget, event_line, waits
 from quarterdeck.client.wire import Document
 from quarterdeck.clock import SystemClock
 from quarterdeck.deploy.stopped import way_back
+from quarterdeck.version import API_VERSION
 
 _EVENTS: Final = 5
 _STUCK: Final = 5
@@ -27,7 +28,7 @@ def explain_task(session: Session, task: str) -> None:
     history: list[Document] = session.client.get(f"/v1/tasks/{task}/history")["items"]
     top, below = tree[0], tree[1:]
     document = {
-        "apiVersion": "quarterdeck.dev/v1alpha1",
+        "apiVersion": API_VERSION,
         "kind": "Explanation",
         "target": task,
         "system": top["system"],

@@ -20,6 +20,7 @@ from quarterdeck.cli.session import Session
 from quarterdeck.cli.source import USUAL
 from quarterdeck.cli.usage import UsageError
 from quarterdeck.errors import Conflict, Terminal, UserError
+from quarterdeck.version import API_VERSION
 
 SCHEMA: Final = "quarterdeck.schema.json"
 MODELINE: Final = f"# yaml-language-server: $schema={SCHEMA}\n"
@@ -78,7 +79,7 @@ def init(
         raise UsageError("the folder has no name", hint="qd init DIR, or qd init alone for the folder you are in")
     folder = Path(where)
     written = _write(folder, template)
-    document: dict[str, Any] = {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "Project", "folder": str(folder.absolute())}
+    document: dict[str, Any] = {"apiVersion": API_VERSION, "kind": "Project", "folder": str(folder.absolute())}
     document |= {"template": template.value, "files": written}
 
     def text(screen: Screen) -> None:
@@ -108,7 +109,7 @@ def readme(template: Template) -> str:
 def _list(session: Session) -> None:
     items = [{"name": template.value, "about": story.about, "try": story.example} for template, story in STORIES.items()]
 
-    document = {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "List", "items": items}
+    document = {"apiVersion": API_VERSION, "kind": "List", "items": items}
     listing(session, document, [("NAME", "name"), ("SHOWS", "about")], "")
     session.say("next: qd init DIR --template NAME")
 

@@ -20,8 +20,8 @@ from quarterdeck.cli.session import Session
 from quarterdeck.cli.usage import UsageError
 from quarterdeck.client.wire import Document
 from quarterdeck.errors import NotFound
-from quarterdeck.model.stops import API
 from quarterdeck.model.work import is_task_id
+from quarterdeck.version import API_VERSION
 
 DOCS: Final = "docs"
 """The target that is the documents, unless a cluster is called so."""
@@ -70,7 +70,7 @@ def open_link(
     page = _page(session, target) if target else None
     check_user(user)
     body = {"role": role.value, "cluster": cluster, "user": user or None, "next": page}
-    document: Document = {"apiVersion": API, "kind": "Login", **session.client.post("/v1/login", body)}
+    document: Document = {"apiVersion": API_VERSION, "kind": "Login", **session.client.post("/v1/login", body)}
     session.warn(document.pop("warnings", ()))
     if page:
         document = {**document, "page": urljoin(document["url"], page)}

@@ -16,6 +16,7 @@ from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Output, Session
 from quarterdeck.cli.times import duration
 from quarterdeck.client.wire import Document, Event, Query
+from quarterdeck.version import API_VERSION
 
 COLOURS: Final = tuple((*bright, colour) for bright in ((), ("bold",)) for colour in ("cyan", "yellow", "green", "magenta", "blue"))
 """Handed out in the order in which replicas are first heard: as many as ten are told apart. Red is for what is wrong."""
@@ -59,7 +60,7 @@ def logs(
     silent, colours = True, Colours()
     for event in _events(session, query, endless=follow_):
         if session.output is Output.json:
-            session.screen.line(json.dumps({"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "LogLine", **event.data}))
+            session.screen.line(json.dumps({"apiVersion": API_VERSION, "kind": "LogLine", **event.data}))
         else:
             session.screen.line(drawn(session.screen, event.data, colours, timestamps=timestamps))
         silent = False

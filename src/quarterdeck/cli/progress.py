@@ -9,7 +9,7 @@ from typing import Any, Protocol, TextIO
 
 from quarterdeck.cli.phases import phase_lines
 from quarterdeck.cli.screen import Screen
-from quarterdeck.model.stops import API
+from quarterdeck.version import API_VERSION
 
 Status = Mapping[str, Any]
 
@@ -82,7 +82,7 @@ class Lines:
             if self._seen.get(phase["name"]) != phase["status"]:
                 self._seen[phase["name"]] = phase["status"]
                 print(
-                    json.dumps({"apiVersion": API, "kind": "Phase", "revision": status.get("revision"), **phase}),
+                    json.dumps({"apiVersion": API_VERSION, "kind": "Phase", "revision": status.get("revision"), **phase}),
                     file=self._out,
                     flush=True,
                 )

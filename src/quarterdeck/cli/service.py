@@ -21,6 +21,7 @@ from quarterdeck.cli.unit import Unit
 from quarterdeck.client.wire import listens, ordered_down
 from quarterdeck.durable import write_synced
 from quarterdeck.errors import Forbidden, NotFound, Transient, UserError
+from quarterdeck.version import API_VERSION
 
 SystemOption = Annotated[bool, typer.Option("--system-wide", help="A unit of the machine, not of this user; needs root.")]
 SYSTEM_UNITS: Final = Path("/etc/systemd/system")
@@ -175,7 +176,7 @@ def _write(path: Path, text: str) -> None:
 
 def _described(unit: Unit, path: Path, state: str) -> dict[str, Any]:
     return {
-        "apiVersion": "quarterdeck.dev/v1alpha1",
+        "apiVersion": API_VERSION,
         "kind": "Service",
         "name": unit.name,
         "path": str(path),

@@ -19,6 +19,7 @@ from quarterdeck.cli.top_state import Place, State, press
 from quarterdeck.cli.top_view import ABOVE, BELOW, drawn, paged
 from quarterdeck.cli.usage import UsageError
 from quarterdeck.client.wire import Document
+from quarterdeck.version import API_VERSION
 
 _BLINK: Final = 0.25
 """Seconds until the screen is drawn again where no key is pressed."""
@@ -57,7 +58,7 @@ def _once(session: Session, kind: str) -> int:
     """One look, as a document or a table."""
     found = items(session, kind)
     if session.machine:
-        listing(session, {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "List", "items": found}, NARROW[kind], "")
+        listing(session, {"apiVersion": API_VERSION, "kind": "List", "items": found}, NARROW[kind], "")
         return 0
     shown = _tabulated(session, Place.of(kind), found)
     if shown.rows:

@@ -11,6 +11,7 @@ from quarterdeck.cli.render import show
 from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Session
 from quarterdeck.client.wire import Document
+from quarterdeck.version import API_VERSION
 
 
 def version(
@@ -27,7 +28,7 @@ def version(
     own = installed("quarterdeck")
     found: Document | None = session.client.get("/v1/version") if server else None if client else session.client.answers()
     parts = {"client": None if server and not client else {"version": own}, "server": found}
-    document = {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "Version", **parts}
+    document = {"apiVersion": API_VERSION, "kind": "Version", **parts}
 
     def text(screen: Screen) -> None:
         told = [*([] if found and server and not client else [f"qd {own}"]), *([_served(found)] if found else [])]

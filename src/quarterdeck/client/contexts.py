@@ -16,6 +16,7 @@ from typing import Any, Final
 from quarterdeck.client.doors import Place, Remote, checked
 from quarterdeck.errors import NotFound, UserError
 from quarterdeck.model.home import Home
+from quarterdeck.version import API_VERSION
 
 VARIABLE: Final = "QUARTERDECK_CONTEXT"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -103,7 +104,7 @@ class Contexts:
 
         yaml, out = YAML(), io.StringIO()
         contexts = {name: context.written() for name, context in sorted(self.known.items())}
-        yaml.dump({"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "Contexts", "current": self.current, "contexts": contexts}, out)
+        yaml.dump({"apiVersion": API_VERSION, "kind": "Contexts", "current": self.current, "contexts": contexts}, out)
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_synced(self.path, out.getvalue().encode(), mode=0o600)

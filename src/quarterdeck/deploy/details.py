@@ -11,6 +11,7 @@ from quarterdeck.deploy import nouns, status
 from quarterdeck.deploy.reconcile import Look
 from quarterdeck.model.records import Record
 from quarterdeck.model.world import Replica, Sample, StreamSeen, Verb, WorkloadSeen, World
+from quarterdeck.version import API_VERSION
 
 Json = dict[str, Any]
 EVERY: Final = 1.0
@@ -32,7 +33,7 @@ def replica(seen: Replica, samples: Sequence[Sample], told: Iterable[Record]) ->
     """A replica with what it uses, its last ten minutes, and what happened to it by the journal's records, newest first."""
     running = samples[-1] if samples and seen.pid is not None and samples[-1].incarnation == seen.incarnation else None
     return {
-        "apiVersion": status.API,
+        "apiVersion": API_VERSION,
         "kind": "Replica",
         **status.replica(seen, ""),
         "memory_bytes": running.memory_bytes if running else None,
@@ -77,7 +78,7 @@ def agent(look: Look, name: str, world: World, verbs: tuple[Verb, ...] | str) ->
         return None
     known, why = ((), verbs) if isinstance(verbs, str) else (verbs, "")
     return {
-        "apiVersion": status.API,
+        "apiVersion": API_VERSION,
         "kind": "Agent",
         **item,
         "verbs": {verb.name: {"payload": verb.payload, "doc": verb.doc} for verb in known},

@@ -12,6 +12,7 @@ from quarterdeck.deploy.traffic import NO_TRAFFIC, traffic
 from quarterdeck.model.desired import Workload
 from quarterdeck.model.records import Change, Condition, Record, Revision
 from quarterdeck.model.world import WorkloadSeen
+from quarterdeck.version import API_VERSION
 
 Json = dict[str, Any]
 
@@ -180,7 +181,7 @@ def explain(look: Look, target: str) -> Json | None:
         return None  # a number that no replica has
     related = [c for c in look.conditions.values() if c.target == name or name.partition("/")[0] in c.target.split("->")]
     return {
-        "apiVersion": "quarterdeck.dev/v1alpha1",
+        "apiVersion": API_VERSION,
         "kind": "Explanation",
         "target": target,
         "system": desired.system,
@@ -199,7 +200,7 @@ def explain_all(look: Look) -> Json:
     """The same of a whole system: its steps, and the Conditions that do not hold."""
     desired = look.desired
     return {
-        "apiVersion": "quarterdeck.dev/v1alpha1",
+        "apiVersion": API_VERSION,
         "kind": "Explanation",
         "target": f"{desired.system}:",
         "system": desired.system,

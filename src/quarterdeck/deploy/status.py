@@ -17,8 +17,8 @@ from quarterdeck.deploy.stopped import nothing_may_run, stop_of
 from quarterdeck.model.records import Change, Condition
 from quarterdeck.model.steps import PHASES, Phase
 from quarterdeck.model.world import Replica, WorkloadSeen
+from quarterdeck.version import API_VERSION
 
-API = "quarterdeck.dev/v1alpha1"
 Json = dict[str, Any]
 INCIDENTS = frozenset({"BusIntact", WITHIN_BUDGET})
 """Conditions that are no proofs but tell of a loss, or of work that is held back."""
@@ -36,7 +36,7 @@ def status(look: Look, now: float, *, engine: str, weakenings: tuple[str, ...], 
     complete = all(stage["status"] == "done" for stage in stages)
     ready = complete and not nothing_may_run(desired) and (look.plan.ready or (_served(look) and found is None))
     return {
-        "apiVersion": API,
+        "apiVersion": API_VERSION,
         "kind": "Status",
         "system": desired.system,
         "ready": ready,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from quarterdeck.model.records import Outcome
+from quarterdeck.version import API_VERSION
 
-API: Final = "quarterdeck.dev/v1alpha1"
 UNKNOWN: Final = "unknown"
 KIND: Final = "StopProof"
 FLEET: Final = "fleet"
@@ -54,7 +54,7 @@ class StopProof:
     def to_json(self) -> dict[str, Any]:
         """The document."""
         return {
-            "apiVersion": API,
+            "apiVersion": API_VERSION,
             "kind": KIND,
             "system": self.system or None,
             "target": self.target,

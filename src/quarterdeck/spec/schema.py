@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from quarterdeck.spec.system import API_VERSION, SystemSpec
+from quarterdeck.spec.system import SystemSpec
+from quarterdeck.version import API_VERSION
 
 IDENTIFIER: Final = f"https://{API_VERSION}/system.schema.json"
 _LEFT_OVER: Final = frozenset({"ge", "le", "gt", "lt"})

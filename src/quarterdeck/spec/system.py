@@ -13,8 +13,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from quarterdeck.spec.quantities import Bytes, Cores, Duration
+from quarterdeck.version import API_VERSION
 
-API_VERSION: Final = "quarterdeck.dev/v1alpha1"
 TOKEN: Final = r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?"  # noqa: S105 the pattern of a subject token, copied from bus/subjects.py
 PLATFORM: Final = "qd"
 """The sender name of the control plane on the bus; no cluster may take it."""

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from quarterdeck.spec.fields import field_at, fields_of, model_at
 from quarterdeck.spec.problems import Finding, Path, nearest, shown
 from quarterdeck.spec.quantities import Bytes
-from quarterdeck.spec.system import API_VERSION, SystemSpec
+from quarterdeck.spec.system import SystemSpec
+from quarterdeck.version import API_VERSION
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

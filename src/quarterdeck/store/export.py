@@ -17,9 +17,10 @@ from quarterdeck.clock import iso
 from quarterdeck.store import journal, keys, tables
 from quarterdeck.store.chain import GENESIS, canonical
 from quarterdeck.store.journal import Row, with_payloads
+from quarterdeck.version import API_VERSION
 
 Line = dict[str, object]
-HEADER: Final[Line] = {"kind": "Journal", "apiVersion": "quarterdeck.dev/v1alpha1", "format": 1}
+HEADER: Final[Line] = {"kind": "Journal", "apiVersion": API_VERSION, "format": 1}
 _END: Final = b"quarterdeck.journal.export.v1\n"
 
 

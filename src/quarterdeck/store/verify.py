@@ -27,6 +27,7 @@ from quarterdeck.store.engine import offline
 from quarterdeck.store.export import Line, lines
 from quarterdeck.store.recover import Marker
 from quarterdeck.store.seals import Check, evidence_of
+from quarterdeck.version import API_VERSION
 
 _SQLITE: Final = b"SQLite format 3\0"
 _CATCH_UP: Final = 1.0
@@ -51,7 +52,7 @@ class Verdict:
     def document(self) -> dict[str, Any]:
         """The stable shape of `qd journal verify -o json`."""
         return {
-            "apiVersion": "quarterdeck.dev/v1alpha1",
+            "apiVersion": API_VERSION,
             "kind": "JournalVerdict",
             **asdict(self),
             "problems": list(self.problems),
