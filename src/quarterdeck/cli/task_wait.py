@@ -76,9 +76,9 @@ class Seen:
 def finish(session: Session, made: Document, within: float | None) -> int:
     """Wait, print the whole task, and give the exit code: 0 done, 1 failed, dead or cancelled, 5 not in time or unknown."""
     seen = Seen(made["id"], made["state"])
-    if session.words.live:
-        session.say(told(made, session.words))
     try:
+        if session.words.live:
+            session.say(told(made, session.words))
         document = _watch(session, seen, within)
     except KeyboardInterrupt:
         session.say(f"interrupted: the task goes on · qd task get {made['id']}")
