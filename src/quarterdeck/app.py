@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import gc
 import json
 import os
@@ -21,6 +20,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from quarterdeck import halts, linux, stop_order
+from quarterdeck.api import listening
 from quarterdeck.api.access import Guard
 from quarterdeck.api.door import Door, Place
 from quarterdeck.api.exchange import Streams
@@ -47,6 +47,7 @@ from quarterdeck.engines.local.stopping import LocalStopper
 from quarterdeck.errors import QuarterdeckError, Transient, UserError
 from quarterdeck.model.home import Home
 from quarterdeck.model.steps import Step
+from quarterdeck.signin.flow import Flow
 from quarterdeck.store import overview
 from quarterdeck.store.blobs import Blobs
 from quarterdeck.store.fairness import Fairness
@@ -64,7 +65,6 @@ from quarterdeck.work.service import Lives, Service
 T = TypeVar("T")
 EXIT_STORE_FAILED: Final = 74
 """EX_IOERR of sysexits.h: the store cannot write; whoever restarts us gets a read-only control plane."""
-DEFAULT_PORT: Final = 7410
 BECOME_WRITABLE_EVERY: Final = 5.0
 
 
@@ -120,7 +120,7 @@ async def assemble(home: Home, store: Store, clock: Clock, port: int | None, env
     """Connect the parts; nothing runs yet."""
     place = Place.of(environ)
     place.tls()  # files that cannot be used are refused before anything listens
-    tcp = _tcp(home, place, port, environ)
+    tcp = listening.tcp(home, place, port, environ)
     door = Door(place, tcp.getsockname()[1])
     node = NodeClient(home, _node_argv(home), clock)
     ttl = float(environ.get("QUARTERDECK_CREDENTIAL_TTL", CREDENTIAL_TTL))
@@ -136,8 +136,9 @@ async def assemble(home: Home, store: Store, clock: Clock, port: int | None, env
     reconciler = Reconciler(store, engine, composer, control.probers(), clock, witness, _hook(environ), looks)
     fleet = Fleet(home, store, engine, reconciler, clock)
     stops = Stops(store, clock, LocalStopper(home, clock, node), work.turn, reconciler.wake)
-    services = Services(home, store, fleet, clock, door.url, clock.now(), stopping, engine.ask, node.stop, work, stops, depot.blobs)
-    sessions, api, sockets = Sessions(store, clock, Streams()), application(services), (_unix(home), tcp)
+    flow = Flow.of(environ, door.url, clock)
+    services = Services(home, store, fleet, clock, door.url, clock.now(), stopping, engine.ask, node.stop, work, stops, depot.blobs, flow)
+    sessions, api, sockets = Sessions(store, clock, Streams()), application(services), (listening.unix(home), tcp)
     return App(home, store, engine, reconciler, fleet, stops, service, depot, api, sockets, door, sessions, stopping)
 
 
@@ -275,8 +276,10 @@ def _server(app: App) -> uvicorn.Server:
         node = app.engine.node.pid
         return bool(node) and _descends(pid, linux.stat(pid)[2], node)
 
-    clock, sessions = app.engine.clock, app.sessions
-    guard = Guard(app.api, os.getuid(), app.door, sessions.known, is_agent, Rates(clock), Backoff(clock), sessions.streams)
+    clock, sessions, flow = app.engine.clock, app.sessions, app.api.state.services.sign_in
+    limits = Rates(clock), Backoff(clock)
+    host: Callable[[], str] = (lambda: flow.host) if flow else str
+    guard = Guard(app.api, os.getuid(), app.door, sessions.known, is_agent, *limits, sessions.streams, host)
     config = uvicorn.Config(
         guard,
         http=partial(Protocol, turnstile=Turnstile(app.api.state.services.work.gate.refused, clock)),  # type: ignore[arg-type]
@@ -315,51 +318,6 @@ def _take_down(home: Home) -> None:
     home.api_socket.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # the node's door is still in it: the node removes it
         home.run.rmdir()
-
-
-def _unix(home: Home) -> socket.socket:
-    """Bound by us with 0600 (a server that binds it itself makes it open to all); the store's lock says that an old file is stale."""
-    home.api_socket.unlink(missing_ok=True)
-    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    old = os.umask(0o177)
-    try:
-        door.bind(str(home.api_socket))
-    finally:
-        os.umask(old)
-    door.listen(128)
-    return door
-
-
-def _tcp(home: Home, place: Place, port: int | None, environ: Mapping[str, str]) -> socket.socket:
-    """The port asked for; else the one of the last start, so that a restart keeps the URL; else 7410, or any when that is taken."""
-    kept = home.root / "port"
-    asked = port if port is not None else _number(environ.get("QUARTERDECK_PORT"))
-    tries = [asked] if asked else [_number(kept.read_text())] if kept.exists() else [0] if asked == 0 else [DEFAULT_PORT]
-    door = _bound(place, tries[0] or 0)
-    kept.write_text(str(door.getsockname()[1]))
-    return door
-
-
-def _bound(place: Place, port: int) -> socket.socket:
-    door = socket.socket(place.family, socket.SOCK_STREAM)
-    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        door.bind((place.bind, port))
-        door.listen(128)
-    except OSError as error:
-        door.close()
-        if error.errno == errno.EADDRNOTAVAIL:
-            raise UserError(f"{place.bind} is no address of this machine", hint="ip -brief address lists those there are") from error
-        raise UserError(f"port {port} is taken", hint="qd up --port 0 takes any free one; QUARTERDECK_PORT sets it for good") from error
-    return door
-
-
-def _number(text: str | None) -> int | None:
-    if text is None:
-        return None
-    if not text.strip().isdecimal() or int(text) >= 1 << 16:
-        raise UserError(f"{text!r} is no port", hint="QUARTERDECK_PORT is a number up to 65535, 0 for any")
-    return int(text)
 
 
 def _node_argv(home: Home) -> list[str]:

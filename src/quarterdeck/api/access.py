@@ -7,6 +7,7 @@ What he may do is said by the route that will answer (roles.py); a route that sa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -38,11 +39,15 @@ Known = Callable[[str], Token | None]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, what he may do (None: nothing), and by which of his secrets a browser spoke for him (empty: none, so no CSRF either)."""
+    """Who asks, what he may do (None: nothing), and by which of his secrets a browser spoke for him (empty: none, so no CSRF either).
+
+    `until` is when what he showed ends, in epoch seconds.
+    """
 
     actor: Actor
     grant: Grant | None
     session: str = ""
+    until: float = math.inf
 
 
 ANONYMOUS: Final = Caller(Actor("anonymous", "http"), None)
@@ -60,6 +65,8 @@ class Guard:
     rates: Rates
     backoff: Backoff
     streams: Streams = field(default_factory=Streams)
+    sign_in: Callable[[], str] = str
+    """The provider that somebody who is not known yet may go to; none by itself."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through with its caller in the scope, or refuse it unread."""
@@ -73,9 +80,9 @@ class Guard:
             await turned_away(error, scope)(scope, receive, send)
             return
         scope.update(actor=caller.actor, grant=caller.grant, session=caller.session, cookie=self.door.cookie)
-        scope["failed"] = partial(self.backoff.failed, _address(scope))
+        scope.update(sign_in=self.sign_in(), failed=partial(self.backoff.failed, _address(scope)), take=self.rates.take)
         owner = None if caller.actor.via == "socket" else caller.actor.name
-        await Exchange(scope, receive, send, self.streams, owner).run(self.app)
+        await Exchange(scope, receive, send, self.streams, owner, caller.until).run(self.app)
 
     def _admit(self, scope: Scope) -> Caller:
         if scope["type"] != "http":
@@ -113,7 +120,7 @@ class Guard:
             if not by_cookie:
                 self.backoff.failed(_address(scope))
             return ANONYMOUS
-        return Caller(Actor(f"token:{found.id}", "http", found.user), found.grant, secret if by_cookie else "")
+        return Caller(Actor(f"token:{found.id}", "http", found.user), found.grant, secret if by_cookie else "", found.expires)
 
     def _same_site(self, scope: Scope, headers: Headers) -> None:
         """Host and Origin must name us (DNS rebinding, cross-site requests)."""

@@ -73,8 +73,32 @@ _MISUSED: Final = 2
 """What `qd` exits with for a value that makes no sense, whoever found that out."""
 _HEAD: Final = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-    '<meta name="color-scheme" content="light dark">'
+    '<meta name="color-scheme" content="light dark"><link rel="stylesheet" href="/login/page.css">'
 )
+STYLED: Final = "default-src 'none'; style-src 'self'; frame-ancestors 'none'"
+NO_TOKEN: Final = "no valid token"  # noqa: S105 a sentence
+"""What somebody is told whom nothing names."""
+STYLE: Final = """\
+:root {
+  color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif;
+  background: light-dark(#f6f7f8, #0f1419); color: light-dark(#17212b, #e3e8ed);
+}
+body { min-height: 90vh; margin: 0; display: grid; place-items: center; }
+main {
+  box-sizing: border-box; width: min(30rem, 100% - 2rem); padding: 2rem; border-radius: 8px; overflow-wrap: anywhere;
+  background: light-dark(#fff, #161d24); border: 1px solid light-dark(#dfe3e7, #2a343e);
+}
+main::before { content: "Quarterdeck"; font-weight: 650; color: light-dark(#55616e, #9aa7b4); }
+h1 { margin: 1rem 0 .5rem; font-size: 1.375rem; line-height: 1.3; }
+p { margin: .5rem 0; color: light-dark(#55616e, #9aa7b4); }
+a { color: light-dark(#1d5f8f, #7ab8e6); }
+.button {
+  display: inline-block; margin-top: 1rem; padding: .55rem 1.1rem; border-radius: 6px; text-decoration: none; font-weight: 600;
+  color: light-dark(#fff, #0f1419); background: light-dark(#1d5f8f, #7ab8e6);
+}
+a:focus-visible { outline: 2px solid; outline-offset: 3px; }
+"""
+"""Of the pages that strangers see: these have no other file."""
 
 
 def refuse(error: QuarterdeckError) -> JSONResponse:
@@ -124,10 +148,26 @@ def turned_away(error: QuarterdeckError, scope: Scope) -> Response:
     """The response to a request that is refused outside the pages: a sentence for somebody who opened one, else our shape."""
     if not wants_page(scope):
         return refuse(error)
-    words = f"<h1>{escape(error.message)}</h1><p>{escape(error.hint)}</p>"
-    back = '<nav><a href="/">To the dashboard</a></nav>' if scope.get("grant") else ""
-    page = f"{_HEAD}{_again(scope)}<title>Quarterdeck</title><main>{words}</main>{back}</html>"
-    return HTMLResponse(page, status_code=error.http_status, headers=_wait(error))
+    said = "You are not logged in" if error.message == NO_TOKEN else error.message
+    words = f"<h1>{escape(said)}</h1><p>{escape(error.hint)}</p>{_onwards(error, scope)}"
+    page = f"{_HEAD}{_again(scope)}<title>Quarterdeck</title><main>{words}</main></html>"
+    return HTMLResponse(page, status_code=error.http_status, headers={**_wait(error), "Content-Security-Policy": STYLED})
+
+
+def _onwards(error: QuarterdeckError, scope: Scope) -> str:
+    """Where to from a refusal: back, for somebody who is known, else to the sign-in provider, where there is one."""
+    if scope.get("grant"):
+        return '<p><a href="/">To the dashboard</a></p>'
+    if not scope.get("sign_in") or not isinstance(error, Forbidden):
+        return ""
+    page = "" if scope["method"] != "GET" or scope["path"].startswith("/login") else _address(scope)
+    landing = f"?next={quote(page, safe='')}" if page else ""
+    return f'<p><a class="button" href="/login/start{landing}">Sign in with {escape(scope["sign_in"])}</a></p>'
+
+
+def _address(scope: Scope) -> str:
+    """Path and query that were asked for, as they may stand in a link."""
+    return f"{quote(scope['path'], safe=_PATH_SIGNS)}?{scope['query_string'].decode('latin-1')}".removesuffix("?")
 
 
 def _again(scope: Scope) -> str:
@@ -137,7 +177,7 @@ def _again(scope: Scope) -> str:
     """
     headers = Headers(scope=scope)
     came = (scope["method"], headers.get("sec-fetch-site"), headers.get("sec-fetch-dest"))  # Fetch Metadata, W3C
-    path = f"{quote(scope['path'], safe=_PATH_SIGNS)}?{scope['query_string'].decode('latin-1')}".removesuffix("?")
+    path = _address(scope)
     if came != ("GET", "cross-site", "document") or scope.get("grant") is not None or path.startswith("//"):  # `//` begins a host
         return ""
     return f'<meta http-equiv="refresh" content="0; url={escape(path)}">'

@@ -6,6 +6,7 @@ For the application an ended stream looks like a client that went away, which it
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -47,16 +48,23 @@ class Streams:
             if owner in gone:
                 exchange.over.set()
 
+    def end_late(self, now: float) -> None:
+        """End the streams whose token has had its time (epoch seconds)."""
+        for exchange in list(self.running):
+            if now >= exchange.until:
+                exchange.over.set()
+
 
 @dataclass(slots=True, eq=False)
 class Exchange:
-    """`owner` None: its event streams are not counted."""
+    """`owner` None: its event streams are not counted. `until`: when what let it in ends, epoch seconds."""
 
     scope: Scope
     receiving: Receive
     sending: Send
     streams: Streams
     owner: str | None
+    until: float = math.inf
     over: asyncio.Event = field(default_factory=asyncio.Event)
     _got: int = 0
     _whole: bool = False

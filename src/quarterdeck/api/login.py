@@ -11,12 +11,12 @@ from fastapi.responses import RedirectResponse, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 
-from quarterdeck.api.errors import missing, turned_away, wants_page
-from quarterdeck.api.roles import needs, open_to_anyone
-from quarterdeck.api.services import Caller, Given
-from quarterdeck.api.tokens import PLACE, USER, Role, doubts
+from quarterdeck.api.errors import STYLE, missing, turned_away, wants_page
+from quarterdeck.api.roles import need_of, needs, open_to_anyone
+from quarterdeck.api.services import Caller, Given, Services
+from quarterdeck.api.tokens import USER, Role, doubts
 from quarterdeck.errors import Forbidden, UserError
-from quarterdeck.model.grant import Grant
+from quarterdeck.model.grant import PLACE, Grant
 from quarterdeck.store import tokens
 
 router = APIRouter()
@@ -48,9 +48,15 @@ async def link(request: Request, given: Given, caller: Caller, body: LinkBody | 
     if not is_page(request, wanted.next):
         raise UserError(f"{wanted.next!r} is no page of this dashboard", hint="next is a path on it, for example /clusters/NAME")
     grant = Grant.at(wanted.role, wanted.cluster or "")
-    _, code = await given.store.write(lambda tx: tokens.create(tx, grant, LINK_LIVES, "login link", wanted.user, once=True, actor=caller))
+    _, code = await given.store.write(lambda tx: tokens.create(tx, grant, LINK_LIVES, "login link", wanted.user, "code", actor=caller))
     landing = "" if wanted.next == FRONT else f"&next={quote(wanted.next, safe='')}"
     return {"url": f"{given.url}/login?code={code}{landing}", "warnings": doubts(given, grant)}
+
+
+@router.get("/login/page.css", include_in_schema=False, **open_to_anyone())
+async def style() -> Response:
+    """How the pages look that somebody sees who is not known."""
+    return Response(STYLE, media_type="text/css", headers={"Cache-Control": "max-age=3600"})
 
 
 @router.post("/logout", status_code=303, response_class=RedirectResponse, **needs("viewer", scope="cluster", form=True))
@@ -89,10 +95,14 @@ async def login(
         hint = "a link logs in once, within 15 minutes: qd open makes another"
         return turned_away(Forbidden("this login link was used already, or has expired", hint=hint), request.scope)
     _, secret = await given.store.write(lambda tx: tokens.redeem(tx, code, SESSION_LIVES))
+    return welcomed(request, given, secret, landing, SESSION_LIVES)
+
+
+def welcomed(request: Request, given: Services, secret: str, landing: str, lives: float) -> Response:
+    """On to a page, with the cookie of a session; `lives` is seconds."""
     response = RedirectResponse(landing, status_code=303)
     secure = given.url.startswith("https:")
-    name, lives = request.scope["cookie"], int(SESSION_LIVES)
-    response.set_cookie(name, secret, max_age=lives, httponly=True, secure=secure, samesite="strict", path="/")
+    response.set_cookie(request.scope["cookie"], secret, max_age=int(lives), httponly=True, secure=secure, samesite="strict", path="/")
     return response
 
 
@@ -116,4 +126,6 @@ def is_page(request: Request, path: str) -> bool:
         return False
     found = request.app.table.find({"type": "http", "method": "GET", "path": unquote(bare), "root_path": "", "headers": []})
     route = found[0] if found else None
-    return isinstance(route, APIRoute) and not route.include_in_schema and "GET" in (route.methods or ())
+    shown = isinstance(route, APIRoute) and not route.include_in_schema and "GET" in (route.methods or ())
+    need = need_of(route) if route is not None else None
+    return shown and need is not None and need.role is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from dataclasses import asdict
 from functools import partial
@@ -13,7 +12,7 @@ from sqlalchemy import Connection
 
 from quarterdeck.api.numbers import Number
 from quarterdeck.api.roles import needs
-from quarterdeck.api.services import Given
+from quarterdeck.api.services import Given, Services
 from quarterdeck.clock import iso
 from quarterdeck.deploy import carried, details, nouns, status
 from quarterdeck.deploy.reconcile import Look
@@ -23,6 +22,7 @@ from quarterdeck.model.desired import Workload
 from quarterdeck.model.grant import Grant
 from quarterdeck.model.records import Change
 from quarterdeck.model.soundness import state_of
+from quarterdeck.model.wording import nearest
 from quarterdeck.model.world import Verb, WorkloadSeen
 from quarterdeck.store import changes as change_rows
 from quarterdeck.store import journal as journal_rows
@@ -43,9 +43,9 @@ def listed(items: list[Json]) -> Json:
 def absent(look: Look, target: str) -> NotFound:
     """The refusal of a target that a system does not have, with the nearest name."""
     names = [n.cluster for n in look.desired.namespaces] + [w.name for w in look.desired.workloads]
-    near = difflib.get_close_matches(target, names, n=1)
+    near = nearest(target, names)
     return NotFound(
-        f'{look.desired.system} has no "{target}"', hint=f'did you mean "{near[0]}"?' if near else "qd get agents lists what there is"
+        f'{look.desired.system} has no "{target}"', hint=f'did you mean "{near}"?' if near else "qd get agents lists what there is"
     )
 
 
@@ -61,7 +61,17 @@ async def version(given: Given) -> Json:
         "url": given.url,
         "read_only": not given.store.writable,
         "since": iso(given.started),
+        "sign_in": _sign_in(given),
     }
+
+
+def _sign_in(given: Services) -> Json | None:
+    """Who is believed about whom. What is wrong with the file may show lines of it, so only an administrator is told."""
+    flow = given.sign_in
+    if flow is None:
+        return None
+    fault = flow.fault if given.grant.at_least("admin") else flow.fault and "it has faults"
+    return {"file": str(flow.file), "issuer": None if flow.fault else flow.sign_in.issuer, "fault": fault}
 
 
 @router.get("/systems", **needs("viewer", scope="cluster"))

@@ -15,6 +15,7 @@ from fastapi import Depends
 from starlette.routing import BaseRoute, Match
 
 from quarterdeck.api import csrf
+from quarterdeck.api.errors import NO_TOKEN
 from quarterdeck.errors import Forbidden, NotFound
 from quarterdeck.model.grant import Grant, Role
 
@@ -80,7 +81,7 @@ def admit(table: Table, scope: MutableMapping[str, Any]) -> BaseRoute:
     found = table.find(scope)
     need = need_of(found[0]) if found else None
     if grant is None and (need is None or need.role is not None):
-        raise Forbidden("no valid token", hint="qd open prints a link that logs a browser in")
+        raise Forbidden(NO_TOKEN, hint="qd open prints a link that logs a browser in")
     if found is None:
         raise NotFound(f"there is nothing at {scope['path']}", hint="qd api openapi lists every path")
     if need is None:

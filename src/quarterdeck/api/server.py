@@ -26,6 +26,7 @@ from quarterdeck.api import (
     messages,
     metrics,
     nouns,
+    signin,
     stops,
     tasks,
     tokens,
@@ -140,6 +141,7 @@ def build(services: Services) -> Api:
         stops,
         tokens,
         login,
+        signin,
         health,
         metrics,
     ):

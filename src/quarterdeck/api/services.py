@@ -19,6 +19,7 @@ from quarterdeck.model.grant import EVERYTHING, NOTHING, Grant
 from quarterdeck.model.home import Home
 from quarterdeck.model.records import Actor
 from quarterdeck.model.work import Target
+from quarterdeck.signin.flow import Flow
 from quarterdeck.store.blobs import Blobs
 from quarterdeck.store.store import Store
 from quarterdeck.work.desk import Work
@@ -31,6 +32,7 @@ Ask = Callable[[str, str, str, object, float], Awaitable[Any]]
 class Services:
     """Handed to every route. `url` is the TCP door; `stopping` ends the control plane; `stop_node` stops everything below it.
 
+    `sign_in` is the way in by a provider, where there is one.
     A route gets them as its caller may use them: `fleet` is narrowed to the caller's cluster, and `grant` narrows what is read from the
     store, in the query.
     """
@@ -47,6 +49,7 @@ class Services:
     work: Work
     stops: Stops
     blobs: Blobs
+    sign_in: Flow | None = None
     grant: Grant = EVERYTHING
 
 

@@ -55,6 +55,7 @@ class Sessions:
 
     def end_streams(self) -> None:
         """End the event streams of tokens that were revoked or have expired."""
+        self.streams.end_late(self.clock.now())
         owners = self.streams.owners()
         if not owners:
             return

@@ -76,6 +76,22 @@ def door_ignored(version: Mapping[str, Any], door: Mapping[str, str | Path | Non
     return [f"where to listen is not changed: the control plane runs at {running.geturl()} already; qd down, then qd up again changes it"]
 
 
+def check_sign_in(file: Path | None, environ: Mapping[str, str]) -> None:
+    """Raise SpecError or UserError for a sign-in file with faults: a control plane that has one lets nobody in by it, and goes on."""
+    if file:
+        from quarterdeck.signin.settings import read  # noqa: PLC0415 for those who have one
+
+        read(file, environ)
+
+
+def sign_in_ignored(version: Mapping[str, Any], file: Path | None) -> list[str]:
+    """A warning when the control plane that answers was started with another sign-in file, or with none."""
+    used = (version.get("sign_in") or {}).get("file")
+    if file is None or used == str(file.absolute()):
+        return []
+    return [f"{file} is not used: the control plane runs already with {used or 'no sign-in file'}; qd down, then qd up again changes it"]
+
+
 def clear_stop_order(home: Home) -> None:
     """Lift the order to stay down, or preallocate the file for the next one."""
     stop_order.write(home, stay_down=False)

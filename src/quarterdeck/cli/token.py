@@ -34,7 +34,10 @@ def create(
     *,
     role: Annotated[Role, typer.Option(help="What it allows; each role includes those before it.")],
     cluster: Annotated[str | None, typer.Option(metavar="NAME", help="Only for this cluster: CLUSTER or SYSTEM/CLUSTER.")] = None,
-    ttl: Annotated[str, typer.Option(metavar="TIME", help="How long it works, e.g. 12h or 30d; at most 365d.")] = "30d",
+    ttl: Annotated[
+        str | None, typer.Option(metavar="TIME", help="How long it works, at most 365d; 1h by itself, with --refresh 30d.")
+    ] = None,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Make a refresh token, for what works longer than an hour.")] = False,
     user: UserOption = "",
     note: Annotated[str, typer.Option(metavar="TEXT", help="What it is for.")] = "",
 ) -> None:
@@ -42,11 +45,12 @@ def create(
 
     $ qd token create --role viewer --note "wall display"
     $ qd token create --role operator --cluster analysts --ttl 12h
-    $ qd token create --role operator --user alice
-    $ (umask 077; qd token create --role operator --note ci > token)
+    $ (umask 077; qd token create --role operator --user alice --refresh > token)
 
     viewer reads; operator also changes, asks and validates; deployer also deploys and rolls back; admin may do everything.
+    With --refresh it opens nothing itself: qd and the clients trade it, each hour, for what they send.
     """
+    ttl = ttl or ("30d" if refresh else "1h")
     seconds = duration(ttl)
     if not duration(_LEAST) <= seconds <= duration(_MOST):
         raise UsageError(f"no token works for {ttl}", hint=f"--ttl takes {_LEAST} to {_MOST}, for example 12h or 30d")
@@ -54,10 +58,12 @@ def create(
         raise UsageError(f"a note of {len(note)} characters is too long", hint=f"--note takes {_LONGEST_NOTE} characters")
     check_cluster(cluster)
     check_user(user)
-    made = session.client.post("/v1/tokens", {"role": role.value, "cluster": cluster, "ttl": seconds, "note": note, "user": user or None})
+    body = {"role": role.value, "cluster": cluster, "ttl": seconds, "refresh": refresh, "note": note, "user": user or None}
+    made = session.client.post("/v1/tokens", body)
     session.warn(made["warnings"])
     show(session, made, lambda screen: screen.line(clean(made["token"])), name=made["token"])
-    session.say(f"token {made['id']} works until {clean(made['expires'])} · send it as Authorization: Bearer TOKEN · next: qd token list")
+    use = "qd context add NAME --url URL --token-file FILE" if refresh else "send it as Authorization: Bearer TOKEN"
+    session.say(f"token {made['id']} works until {clean(made['expires'])} · {use} · next: qd token list")
 
 
 def list_(session: Session) -> None:

@@ -18,7 +18,7 @@ from quarterdeck.cli.render import counted, dump, show
 from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Session
 from quarterdeck.cli.source import USUAL, FileArgument, Source
-from quarterdeck.cli.start import door_ignored, ensure, port_ignored
+from quarterdeck.cli.start import check_sign_in, door_ignored, ensure, port_ignored, sign_in_ignored
 from quarterdeck.cli.times import duration
 from quarterdeck.client.wire import Document
 from quarterdeck.errors import StoreReadOnly, Transient
@@ -32,6 +32,7 @@ BindOption = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Where t
 CertOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Certificate chain (PEM) of the dashboard.")]
 KeyOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Its key (PEM).")]
 UrlOption = Annotated[str | None, typer.Option(metavar="URL", help="By which name browsers reach it, e.g. https://fleet.example.org.")]
+SignInOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Who may sign in by which OpenID Connect provider.")]
 ReasonOption = Annotated[str, typer.Option(metavar="TEXT", help="Why, for the journal.")]
 
 
@@ -51,6 +52,7 @@ def up(
     tls_cert: CertOption = None,
     tls_key: KeyOption = None,
     public_url: UrlOption = None,
+    sign_in: SignInOption = None,
 ) -> int:
     """Start everything, deploy FILE and show the seven phases until Ready.
 
@@ -68,9 +70,11 @@ def up(
         "QUARTERDECK_TLS_CERT": tls_cert,
         "QUARTERDECK_TLS_KEY": tls_key,
         "QUARTERDECK_PUBLIC_URL": public_url,
+        "QUARTERDECK_SIGN_IN": sign_in,
     }
+    check_sign_in(sign_in, os.environ)
     version = ensure(session, port, door, told=not session.machine and progress is not Style.json)
-    session.warn([*port_ignored(version, port, os.environ), *door_ignored(version, door)])
+    session.warn([*port_ignored(version, port, os.environ), *door_ignored(version, door), *sign_in_ignored(version, sign_in)])
     run = Up(session, progress, within, reason, version)
     try:
         if watch:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -36,13 +35,14 @@ class UnixConnection(http.client.HTTPConnection):
 class Remote:
     """A control plane at a URL. The token is read from its file for each request, so that a renewed one counts at once.
 
-    A program that has the token itself gives it as `token`.
+    A program that has the token itself gives it as `token`. `nobody`: asks as one who has none.
     """
 
     url: str
     token_file: Path
     ca: Path | None = None
     token: str = field(default="", repr=False)
+    nobody: bool = False
 
     def __str__(self) -> str:
         return self.url
@@ -53,9 +53,9 @@ class Remote:
         return urlsplit(self.url).path.rstrip("/")
 
     @property
-    def headers(self) -> Mapping[str, str]:
-        """Who we are. Raises NotFound or Forbidden for a token file that cannot be used."""
-        return {"Authorization": f"Bearer {self.token or read_token(self.token_file)}"}
+    def secret(self) -> str:
+        """The token. Raises NotFound or Forbidden for a file that cannot be used."""
+        return self.token or read_token(self.token_file)
 
     def connection(self, timeout: float) -> http.client.HTTPConnection:
         """A connection that is not open yet."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import h11
 
 from quarterdeck.client.doors import Place, Remote
-from quarterdeck.client.wire import Event, EventReader, Request, Unreached, lost, refusal, unreachable
+from quarterdeck.client.wire import Event, EventReader, Request, Unreached, identity, known_by, lost, refusal, unreachable
+from quarterdeck.clock import SystemClock
 from quarterdeck.errors import Forbidden, QuarterdeckError, Transient
 from quarterdeck.model.home import Home
 
@@ -72,7 +73,7 @@ class Exchange:
         except TimeoutError as error:
             raise lost(request, f"gives no answer to {request.name} within {timeout:g} s") from error
         if answer.status_code >= HTTPStatus.BAD_REQUEST:
-            raise _refused(answer, body)
+            raise self._refused(answer, body)
         try:
             return json.loads(body)
         except ValueError as error:
@@ -83,7 +84,7 @@ class Exchange:
         reader, rest = EventReader(), b""
         async with self._answer(request) as (answer, connection):
             if answer.status_code >= HTTPStatus.BAD_REQUEST:
-                raise _refused(answer, b"".join([part async for part in _body(connection)]))
+                raise self._refused(answer, b"".join([part async for part in _body(connection)]))
             parts = _body(connection)
             while (part := await _in_time(anext(parts, None), request)) is not None:
                 *lines, rest = (rest + part).split(b"\n")
@@ -100,9 +101,10 @@ class Exchange:
     @asynccontextmanager
     async def _answer(self, request: Request) -> AsyncIterator[tuple[h11.Response, _Connection]]:
         """The head of an answer, and the connection whose next events are its body; kept when all of it was read."""
+        who = await asyncio.to_thread(identity, self.place, SystemClock()) if isinstance(self.place, Remote) else {}
         connection = await self._connection()
         try:
-            await connection.send(self._head(request), request.content or b"")
+            await connection.send(self._head(request, who), request.content or b"")
             answer = await connection.event()
             while isinstance(answer, h11.InformationalResponse):
                 answer = await connection.event()
@@ -154,18 +156,18 @@ class Exchange:
             return Forbidden(f"{self.place.api_socket} belongs to another user", hint="run as the user who ran qd up")
         return Unreached(f"no control plane answers for {self.place.root}", hint="start one with qd up", where=str(self.place.api_socket))
 
-    def _head(self, request: Request) -> h11.Request:
+    def _refused(self, answer: h11.Response, body: bytes) -> QuarterdeckError:
+        after = dict(answer.headers).get(b"retry-after")
+        error = refusal(body, answer.status_code, None if after is None else after.decode("ascii", "replace"))
+        return known_by(self.place if isinstance(self.place, Remote) else None, error)
+
+    def _head(self, request: Request, who: Mapping[str, str]) -> h11.Request:
         remote = self.place if isinstance(self.place, Remote) else None
         host = urlsplit(remote.url).netloc if remote else "localhost"
         length = str(len(request.content or b""))
         own = {name: value for name, value in request.headers.items() if name != "Connection"}
-        headers = {"Host": host, "Content-Length": length, **own, **(remote.headers if remote else {})}
+        headers = {"Host": host, "Content-Length": length, **own, **who}
         return h11.Request(method=request.method, target=(remote.prefix if remote else "") + request.target, headers=list(headers.items()))
-
-
-def _refused(answer: h11.Response, body: bytes) -> QuarterdeckError:
-    after = dict(answer.headers).get(b"retry-after")
-    return refusal(body, answer.status_code, None if after is None else after.decode("ascii", "replace"))
 
 
 async def _body(connection: _Connection) -> AsyncIterator[bytes]:

@@ -10,13 +10,14 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from quarterdeck import errors
+from quarterdeck.client import access
 from quarterdeck.client.doors import Place, Remote, UnixConnection
 from quarterdeck.clock import Clock
 from quarterdeck.errors import QuarterdeckError, SpecError, Transient
@@ -147,13 +148,13 @@ class Wire:
     @contextmanager
     def _answer(self, request: Request, timeout: float) -> Iterator[http.client.HTTPResponse]:
         remote = self.place if isinstance(self.place, Remote) else None
-        headers = {**request.headers, **remote.headers} if remote else request.headers
+        headers = {**request.headers, **identity(remote, self.clock)} if remote else request.headers
         connection = self._connect(timeout)
         try:
             connection.request(request.method, (remote.prefix if remote else "") + request.target, request.content, headers)
             answer = connection.getresponse()
             if answer.status >= HTTPStatus.BAD_REQUEST:
-                raise _known_by(remote, refusal(answer.read(), answer.status, answer.getheader("Retry-After")))
+                raise known_by(remote, refusal(answer.read(), answer.status, answer.getheader("Retry-After")))
             yield answer
         except TimeoutError as error:
             raise lost(request, f"gives no answer to {request.name} within {timeout:g} s") from error
@@ -182,6 +183,21 @@ class Wire:
                 message = f"no control plane answers for {self.place.root}"
                 raise Unreached(message, hint="start one with qd up", where=str(self.place.api_socket)) from error
             return connection
+
+
+def identity(remote: Remote, clock: Clock) -> dict[str, str]:
+    """The header that says who we are; what has to be traded for an access token is, which may take a request."""
+    if remote.nobody:
+        return {}
+    secret = remote.secret
+    if access.is_traded(secret):
+        stranger = Wire(replace(remote, nobody=True), clock)
+        try:
+            secret = access.access(remote.url, secret, clock.now(), lambda secret: stranger.post("/v1/login/token", {"secret": secret}))
+        except errors.Forbidden as error:
+            error.hint = _unknown(remote)
+            raise
+    return {"Authorization": f"Bearer {secret}"}
 
 
 def lost(request: Request, what: str) -> Transient:
@@ -241,12 +257,17 @@ def refusal(text: bytes, status: int, after: str | None = None) -> QuarterdeckEr
     return error
 
 
-def _known_by(remote: Remote | None, error: QuarterdeckError) -> QuarterdeckError:
+def known_by(remote: Remote | None, error: QuarterdeckError) -> QuarterdeckError:
     """The same, with the file that the refused token came from: whoever runs `qd` has no browser to log in."""
     if remote is not None and isinstance(error, errors.Forbidden) and error.message == NO_TOKEN:
-        kept = "the token that was given" if remote.token else f"the token in {remote.token_file}"
-        error.hint = f"{kept} is not, or no longer, known there: make one on that machine with qd token create"
+        access.forget(remote.url, remote.secret)
+        error.hint = _unknown(remote)
     return error
+
+
+def _unknown(remote: Remote) -> str:
+    kept = "the token that was given" if remote.token else f"the token in {remote.token_file}"
+    return f"{kept} is not, or no longer, known there: make one on that machine with qd token create"
 
 
 def _of_status(status: int) -> type[QuarterdeckError]:

@@ -10,6 +10,8 @@ from quarterdeck.errors import Forbidden
 Role = Literal["viewer", "operator", "deployer", "admin"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 """In order: each may do what those before it may."""
+PLACE: Final = r"^([a-z0-9]([a-z0-9_-]*[a-z0-9])?/)?[a-z0-9]([a-z0-9_-]*[a-z0-9])?$"
+"""`cluster` or `system/cluster`; never a pattern that would mean more than one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from quarterdeck.errors import Terminal
 
-HEAD: Final = "0004"
+HEAD: Final = "0005"
 """The newest migration; a test compares it with the folder."""
 FOLDER: Final = Path(__file__).parent / "migrations"
 

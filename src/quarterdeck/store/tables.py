@@ -182,6 +182,8 @@ tokens: Final = Table(
     Column("system", Text, nullable=True),
     _time("used", nullable=True),
     _text("user"),
+    Column("refresh", Boolean, nullable=False),
+    Column("parent", Text, nullable=True),
 )
 
 tasks: Final = Table(

@@ -1,4 +1,9 @@
-"""Tokens of the API: 256 random bits, stored as SHA-256 only, compared in constant time; login codes are tokens that work once."""
+"""Tokens of the API: 256 random bits, stored as SHA-256 only, compared in constant time.
+
+A login code works once, and gives a session. A refresh token opens nothing itself: it is traded for access tokens of an hour, so that what
+travels with each request is soon worth nothing (RFC 6749, section 1.5). An access token acts under the id of what it was traded for, and
+ends with it.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,8 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, replace
+from typing import Final, Literal, cast
 
 from sqlalchemy import Connection, select
 
@@ -16,6 +21,13 @@ from quarterdeck.model.grant import Grant, Role
 from quarterdeck.model.records import PLATFORM, Actor, Entry
 from quarterdeck.store import journal, rows, tables
 from quarterdeck.store.writing import Writing
+
+ACCESS_LIVES: Final = 3600.0
+"""Seconds that an access token works."""
+REFRESHES: Final = "qdr_"
+"""How the secret of a refresh token begins: clients see by it that it has to be traded."""
+Kind = Literal["token", "code", "refresh"]
+_VERBS: Final[Mapping[Kind, str]] = {"token": "token.create", "code": "token.code", "refresh": "token.create"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,36 +43,48 @@ class Token:
     created: float
     expires: float
     once: bool
+    refresh: bool
     revoked: float | None
     used: float | None
     user: str = ""
 
 
-def create(
-    tx: Writing, grant: Grant, ttl: float, note: str, user: str = "", *, once: bool = False, actor: Actor = PLATFORM
+def create(  # noqa: PLR0917 what a token is
+    tx: Writing, grant: Grant, ttl: float, note: str, user: str = "", kind: Kind = "token", *, actor: Actor = PLATFORM
 ) -> tuple[str, str]:
     """(id, secret): the secret is shown once and cannot be found again. `ttl` is seconds."""
-    id_, bits = secrets.token_hex(4), secrets.token_urlsafe(32)
-    secret = f"qd_{id_}_{bits}"
-    times = {"created": tx.now, "expires": tx.now + ttl, "revoked": None, "used": None}
-    allowed = {"role": grant.role, "cluster": grant.cluster, "system": grant.system}
-    rows.insert(tx, tables.tokens, id=id_, hash=_hash(secret), note=note, once=once, user=user, **allowed, **times)
-    verb = "token.code" if once else "token.create"
-    journal.append(tx, Entry(actor, verb, f"token:{id_}", note, after={**allowed, "user": user, "ttl": ttl}))
+    id_, secret = _insert(tx, grant, ttl, note, user, kind)
+    after = {**_allowed(grant), "user": user, "ttl": ttl, **({"refresh": True} if kind == "refresh" else {})}
+    journal.append(tx, Entry(actor, _VERBS[kind], f"token:{id_}", note, after=after))
     return id_, secret
 
 
 def check(connection: Connection, secret: str, now: float) -> Token:
-    """The token behind a secret; raises Forbidden when it is unknown, expired, revoked, or a login code."""
+    """The token behind a secret, an access token's under the id of what it was traded for; `expires` is the secret's own.
+
+    Raises Forbidden when it is unknown, expired, revoked, or one that is traded for another.
+    """
     row = _found(connection, secret, now)
     if row["once"]:
         raise Forbidden("this is a login code, not a token", hint="open the link that was printed with it")
-    return _token(row)
+    if row["refresh"]:
+        raise Forbidden("this is a refresh token", hint="trade it for an access token: POST /v1/login/token; qd and its clients do so")
+    if row["parent"] is None:
+        return _token(row)
+    parent = rows.one(connection, tables.tokens, id=row["parent"])
+    if parent is None or not _alive(parent, now):
+        raise _unknown()
+    return replace(_token(parent), expires=float(str(row["expires"])))
 
 
 def check_code(connection: Connection, code: str, now: float) -> None:
     """Raise Forbidden unless a login code would be redeemed: reading costs the writer nothing, however often somebody guesses."""
     _code(connection, code, now)
+
+
+def check_refresh(connection: Connection, secret: str, now: float) -> Token:
+    """The refresh token behind a secret; raises Forbidden for any other."""
+    return _token(_refresh(connection, secret, now))
 
 
 def redeem(tx: Writing, code: str, ttl: float) -> tuple[str, str]:
@@ -71,21 +95,37 @@ def redeem(tx: Writing, code: str, ttl: float) -> tuple[str, str]:
     return create(tx, _grant(row), ttl, f"login with {row['id']}", user, actor=Actor(f"token:{row['id']}", "login", user))
 
 
-def revoke(tx: Writing, id: str, actor: Actor, reason: str) -> None:  # noqa: A002 the noun's own word
-    """From now on refused; raises NotFound."""
+def trade(tx: Writing, secret: str) -> tuple[Token, str]:
+    """An access token for a refresh token: (the refresh token with `expires` of the access token, secret). Raises Forbidden."""
+    row = _refresh(tx.connection, secret, tx.now)
+    found = _token(row)
+    lives = min(ACCESS_LIVES, found.expires - tx.now)
+    _, access = _insert(tx, found.grant, lives, "", found.user, "token", parent=found.id)
+    rows.update(tx, tables.tokens, row, used=tx.now // 60 * 60)
+    return replace(found, expires=tx.now + lives), access
+
+
+def revoke(tx: Writing, id: str, actor: Actor, reason: str) -> str:  # noqa: A002 the noun's own word
+    """From now on refused, and what it was traded for with it. Gives the id that ended: an access token's is the refresh token's.
+
+    Raises NotFound.
+    """
     row = rows.one(tx.connection, tables.tokens, id=id)
+    if row is not None and row["parent"] is not None:  # whoever has one may have the other
+        return revoke(tx, str(row["parent"]), actor, reason)
     if row is None:
         msg = f"there is no token {id}"
         raise NotFound(msg, hint="its id is the part between the first two underscores: qd_ID_…")
     if row["revoked"] is None:
         rows.update(tx, tables.tokens, row, revoked=tx.now)
         journal.append(tx, Entry(actor, "token.revoke", f"token:{id}", reason))
+    return id
 
 
 def list_(connection: Connection, now: float) -> list[Token]:
-    """Those that still work, newest first."""
+    """Those that still work, newest first; without the access tokens that they were traded for."""
     t = tables.tokens
-    query = select(t).where(t.c.revoked.is_(None), t.c.expires > now).order_by(t.c.created.desc(), t.c.id)
+    query = select(t).where(t.c.revoked.is_(None), t.c.expires > now, t.c.parent.is_(None)).order_by(t.c.created.desc(), t.c.id)
     return [_token(row) for row in rows.many(connection, t, query)]
 
 
@@ -114,20 +154,50 @@ def prune(tx: Writing) -> int:
     return len(old)
 
 
+def _insert(  # noqa: PLR0917 what a token is
+    tx: Writing, grant: Grant, ttl: float, note: str, user: str, kind: Kind, parent: str | None = None
+) -> tuple[str, str]:
+    id_, bits = secrets.token_hex(4), secrets.token_urlsafe(32)
+    secret = f"{REFRESHES if kind == 'refresh' else 'qd_'}{id_}_{bits}"
+    times = {"created": tx.now, "expires": tx.now + ttl, "revoked": None, "used": None}
+    kinds = {"once": kind == "code", "refresh": kind == "refresh", "parent": parent}
+    rows.insert(tx, tables.tokens, id=id_, hash=_hash(secret), note=note, user=user, **_allowed(grant), **kinds, **times)
+    return id_, secret
+
+
+def _allowed(grant: Grant) -> dict[str, str | None]:
+    return {"role": grant.role, "cluster": grant.cluster, "system": grant.system}
+
+
 def _found(connection: Connection, secret: str, now: float) -> rows.Row:
     parts = secret.split("_", 2)
     row = rows.one(connection, tables.tokens, id=parts[1]) if len(parts) == 3 else None  # noqa: PLR2004 qd, id, bits
     stored = str(row["hash"]) if row else _hash("")
     matches = hmac.compare_digest(stored, _hash(secret))
-    if row is None or not matches or row["revoked"] is not None or now >= float(str(row["expires"])):
-        raise Forbidden("the token is unknown, expired or revoked", hint="qd open makes a fresh login link")
+    if row is None or not matches or not _alive(row, now):
+        raise _unknown()
     return row
+
+
+def _alive(row: rows.Row, now: float) -> bool:
+    return row["revoked"] is None and now < float(str(row["expires"]))
+
+
+def _unknown() -> Forbidden:
+    return Forbidden("the token is unknown, expired or revoked", hint="qd open makes a fresh login link")
 
 
 def _code(connection: Connection, code: str, now: float) -> rows.Row:
     row = _found(connection, code, now)
     if not row["once"]:
         raise Forbidden("this is a token, not a login code", hint="send it as Authorization: Bearer TOKEN; qd open makes a login link")
+    return row
+
+
+def _refresh(connection: Connection, secret: str, now: float) -> rows.Row:
+    row = _found(connection, secret, now)
+    if not row["refresh"]:
+        raise Forbidden("this is no refresh token", hint="an access token is sent as it is: Authorization: Bearer TOKEN")
     return row
 
 
@@ -140,5 +210,5 @@ def _grant(row: rows.Row) -> Grant:
 
 
 def _token(row: rows.Row) -> Token:
-    kept = {name: row[name] for name in ("id", "note", "created", "expires", "once", "revoked", "used", "user")}
+    kept = {name: row[name] for name in ("id", "note", "created", "expires", "once", "refresh", "revoked", "used", "user")}
     return Token(grant=_grant(row), **kept)  # type: ignore[arg-type]

@@ -36,9 +36,10 @@ class Wish:
 
     role: str = "viewer"
     cluster: str = ""
-    ttl: str = "30d"
+    ttl: str = "1h"
     user: str = ""
     note: str = ""
+    refresh: str = ""
 
     @classmethod
     def of(cls, fields: Mapping[str, str]) -> Wish:
@@ -53,13 +54,15 @@ class Wish:
         except ValueError as error:
             raise Refused(400, f"{self.ttl!r} is no duration", "write for example 12h or 30d, at most 365d") from error
         given = {"cluster": self.cluster, "note": self.note, "user": self.user}
-        return {"role": self.role, "ttl": seconds, **{name: value for name, value in given.items() if value}}
+        kind = {"refresh": True} if self.refresh else {}
+        return {"role": self.role, "ttl": seconds, **kind, **{name: value for name, value in given.items() if value}}
 
     @property
     def command(self) -> str:
         """The same in a shell."""
         given = {name: getattr(self, name) for name in ("role", "cluster", "ttl", "user", "note")}
-        return shlex.join(["qd", "token", "create", *(word for name, value in given.items() if value for word in (f"--{name}", value))])
+        words = [word for name, value in given.items() if value for word in (f"--{name}", value)]
+        return shlex.join(["qd", "token", "create", *words, *(["--refresh"] if self.refresh else [])])
 
 
 @router.get("/settings", **needs("viewer", scope="cluster"))

@@ -66,7 +66,7 @@ def test_a_revoked_token_is_refused_from_then_on_and_the_journal_says_why(contro
         ("token.create", f"token:{token['id']}", ""),
         ("token.revoke", f"token:{token['id']}", "lost"),
     ]
-    assert told[0]["after"] == {"role": "viewer", "cluster": None, "system": None, "user": "", "ttl": 30 * 86_400}
+    assert told[0]["after"] == {"role": "viewer", "cluster": None, "system": None, "user": "", "ttl": 3_600}
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,7 @@ def test_a_token_is_kept_as_a_hash_and_checked(store, clock):
 
 
 def test_a_login_code_works_once_and_is_no_token(store, clock):
-    _, code = store.write_sync(lambda tx: tokens.create(tx, Grant("viewer", "one"), 60.0, "link", once=True))
+    _, code = store.write_sync(lambda tx: tokens.create(tx, Grant("viewer", "one"), 60.0, "link", kind="code"))
     with pytest.raises(Forbidden, match="login code"):
         seen(store, tokens.check, code, clock.now())
     _, session = store.write_sync(lambda tx: tokens.redeem(tx, code, 3600.0))

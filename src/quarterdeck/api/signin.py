@@ -1,0 +1,133 @@
+"""The ways in besides a link of `qd open`: the page of a sign-in provider, and the trade of a refresh token or of a provider's token."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+from urllib.parse import quote, urlsplit
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import RedirectResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from quarterdeck.api.login import FRONT, LONGEST, is_page, welcomed
+from quarterdeck.api.roles import open_to_anyone
+from quarterdeck.api.services import Given, Services
+from quarterdeck.errors import Forbidden, NotFound
+from quarterdeck.model.grant import Grant
+from quarterdeck.model.records import Actor
+from quarterdeck.signin.flow import BACK, LIVES, Flow, Person
+from quarterdeck.signin.jwt import LONGEST as LONGEST_JWT
+from quarterdeck.store import tokens
+from quarterdeck.store.tokens import ACCESS_LIVES
+from quarterdeck.version import API_VERSION
+
+router = APIRouter()
+START: Final = "/login/start"
+COST: Final = 10.0
+"""What a trade costs of the requests that an identity may make: five a second go on for ever."""
+Answer = Annotated[str, Query(max_length=4_000)]
+
+
+class TradeBody(BaseModel):
+    """`secret` is a refresh token, or a JSON Web Token of the provider."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    secret: str = Field(min_length=1, max_length=LONGEST_JWT)
+
+
+@router.post("/v1/login/token", **open_to_anyone())
+async def trade(body: TradeBody, given: Given, request: Request) -> dict[str, Any]:
+    """An access token, of an hour at most, for a refresh token or a token of the sign-in provider."""
+    try:
+        if body.secret.startswith(tokens.REFRESHES):
+            return await _refreshed(body.secret, given, request)
+        return await _exchanged(body.secret, _flow(given), given, request)
+    except Forbidden:
+        request.scope["failed"]()
+        raise
+
+
+@router.get("/login/start", status_code=303, response_class=RedirectResponse, response_model=None, **open_to_anyone())
+async def start(
+    given: Given,
+    request: Request,
+    next: Annotated[str, Query(max_length=LONGEST)] = FRONT,  # noqa: A002 what such a parameter is called everywhere
+) -> Response:
+    """On to the provider's page; from there back here, and to the page `next`."""
+    flow, landing = _flow(given), next if is_page(request, next) else FRONT
+    if request.headers.get("host") != urlsplit(given.url).netloc:  # it comes back to that name, and so has the cookie to be for it
+        return RedirectResponse(f"{given.url}{START}?next={quote(landing, safe='')}", status_code=303)
+    address, kept = await flow.begin(landing)
+    response = RedirectResponse(address, status_code=303)
+    secure = given.url.startswith("https:")
+    # not Strict: the provider's page is another site, and it is from there that the browser comes back
+    response.set_cookie(_cookie(request), kept, max_age=int(LIVES), httponly=True, secure=secure, samesite="lax", path=BACK)
+    return response
+
+
+@router.get("/login/callback", status_code=303, response_class=RedirectResponse, response_model=None, **open_to_anyone())
+async def callback(  # noqa: PLR0917 what a provider says (OpenID Connect Core, section 3.1.2.5; RFC 9207)
+    given: Given,
+    request: Request,
+    code: Answer = "",
+    state: Answer = "",
+    iss: Answer | None = None,
+    error: Answer = "",
+    error_description: Answer = "",
+) -> Response:
+    """Where the provider sends a browser back to, with a code that is traded for who it is: a session begins."""
+    flow = _flow(given)
+    if error:
+        raise Forbidden(f"{flow.sign_in.host} let nobody in: {error_description or error}", hint="begin again, or use qd open")
+    try:
+        person, landing = await flow.finish(request.cookies.get(_cookie(request), ""), state, code, iss)
+    except Forbidden:
+        request.scope["failed"]()
+        raise
+    lives = float(flow.sign_in.session)
+    secret = await _begun(given, person, lives, "signed in")
+    response = welcomed(request, given, secret, landing, lives)
+    response.delete_cookie(_cookie(request), path=BACK)
+    return response
+
+
+async def _refreshed(secret: str, given: Services, request: Request) -> dict[str, Any]:
+    with given.store.read() as conn:
+        known = tokens.check_refresh(conn, secret, given.clock.now())
+    request.scope["take"](f"token:{known.id}", COST)
+    found, access = await given.store.write(lambda tx: tokens.trade(tx, secret))
+    return _access(access, found.expires - given.clock.now(), found.grant, found.user)
+
+
+async def _exchanged(secret: str, flow: Flow, given: Services, request: Request) -> dict[str, Any]:
+    person = await flow.recognised(secret)
+    request.scope["take"](f"subject:{person.subject}", COST)
+    lives = min(ACCESS_LIVES, person.until - given.clock.now())
+    if lives < 1:  # within the leeway of two clocks
+        raise Forbidden("the provider's token has expired", hint="get a fresh one there")
+    access = await _begun(given, person, lives, "traded for a token of the provider")
+    return _access(access, lives, person.grant, person.user)
+
+
+async def _begun(given: Services, person: Person, lives: float, how: str) -> str:
+    """The secret of a token for somebody whom the provider named."""
+    actor = Actor(f"oidc:{person.subject}", "login", person.user)
+    note = f"{how}: {person.subject}"[:200]
+    _, secret = await given.store.write(lambda tx: tokens.create(tx, person.grant, lives, note, person.user, actor=actor))
+    return secret
+
+
+def _access(secret: str, lives: float, grant: Grant, user: str) -> dict[str, Any]:
+    """`expires_in` is whole seconds (RFC 6749, section 5.1), so that no two clocks have to agree."""
+    allowed = {"role": grant.role, "cluster": grant.place or None, "user": user}
+    return {"apiVersion": API_VERSION, "kind": "AccessToken", "token": secret, "expires_in": int(lives), **allowed}
+
+
+def _flow(given: Services) -> Flow:
+    if given.sign_in is None:
+        raise NotFound("this control plane knows no sign-in provider", hint="qd up --sign-in FILE names one; qd open prints a login link")
+    return given.sign_in
+
+
+def _cookie(request: Request) -> str:
+    return f"{request.scope['cookie']}-sign-in"
