@@ -8,13 +8,20 @@ import inspect
 import json
 import re
 import shutil
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from itertools import count
+from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from quarterdeck.cli.dispatch import load
 from quarterdeck.cli.verbs import VERBS
+from quarterdeck.client.wire import Wire
+from quarterdeck.clock import SystemClock
+from quarterdeck.errors import QuarterdeckError
+from quarterdeck.model.home import Home
 
 AGENTS = '''\
 import asyncio
@@ -132,6 +139,7 @@ class Fleet:
 
     def __init__(self, shell):
         self.shell = shell
+        self.client = Wire(Home(Path(shell.environment["QUARTERDECK_HOME"])), SystemClock())
 
     def do(self, command):
         """Carry it out; what it printed."""
@@ -142,17 +150,24 @@ class Fleet:
     def document(self, command):
         return json.loads(self.do(f"{command} -o json 2>/dev/null"))
 
-    def until(self, command, words):
-        self.do(f"for n in $(seq 300); do {command} 2>&1 | grep -q '{words}' && exit 0; sleep 0.1; done; {command}; exit 1")
+    def until(self, path, holds, within=60.0):
+        """Look until the answer is as wanted: at its own door, since a command for each look costs a quarter of a second."""
+        deadline, found = time.monotonic() + within, None
+        while time.monotonic() < deadline:
+            with suppress(QuarterdeckError):
+                if holds(found := self.client.get(path)):
+                    return
+            time.sleep(0.02)
+        raise AssertionError(f"not within {within:g} s: {path} {json.dumps(found, indent=1)}")
 
     def ready(self):
-        self.do("qd wait --for ready --timeout 60s")
+        self.until("/v1/status", lambda status: status["ready"])
 
     def task(self, do, state):
         """The key of a task in a state."""
         key = f"INC-{next(FRESH)}"
         self.do(f"""qd task submit collectors/intake --data '{{"do": "{do}"}}' --key {key}""")
-        self.until(f"qd task get {key} -o json", f'"state": "{state}"')
+        self.until(f"/v1/tasks/{key}", lambda task: task["state"] == state)
         return key
 
     def dead_message(self):
@@ -222,15 +237,39 @@ def killed(fleet, line):
     """A replica that had an incarnation before this one, which said something."""
     pid = fleet.document("qd get replicas analysts/analyst-0")["items"][0]["pid"]
     fleet.do(f"kill -9 {pid}")
-    fleet.until("qd get replicas analysts/analyst-0 -o json", '"restarts": [1-9]')
+    fleet.until("/v1/replicas/analysts/analyst-0", lambda replica: replica["restarts"] > 0)
     fleet.ready()
     return line
 
 
 def spent_too_fast(fleet, line):
     fleet.do(f"qd task submit analysts/analyst --data 5 --key BUDGET-{next(FRESH)}")
-    fleet.until("qd get conditions -o json", "WithinBudget")
+    fleet.until("/v1/conditions", lambda found: any(one["kind"] == "WithinBudget" for one in found["items"]))
     return line
+
+
+def confirmed(fleet, line):
+    """A login, with somebody who confirms its code: here by the door of the machine itself."""
+    said = fleet.shell.folder / f"login-{next(FRESH)}"
+
+    def confirm():
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            code = re.search(r"code=([A-Z-]{9})", said.read_text() if said.exists() else "")
+            if code:
+                return fleet.client.post(f"/v1/login/device/{code[1]}", {"role": "operator"})
+            time.sleep(0.02)
+        return None
+
+    Thread(target=confirm).start()
+    here = line.replace("https://fleet.example.org:7410", fleet.client.get("/v1/version")["url"])
+    return f"env -u QUARTERDECK_HOME {here} 2> {said}"  # a home that is named comes before a context
+
+
+def logged_in(fleet, line):
+    for name in ("spare", "prod"):
+        fleet.do(confirmed(fleet, f"qd login https://fleet.example.org:7410 --name {name}"))
+    return f"env -u QUARTERDECK_HOME {line.replace('logout prod', 'logout spare')}"
 
 
 FIRST = [
@@ -261,6 +300,8 @@ NAMED = [
     (r"^qd rollback", revisions),
     (r"--previous", killed),
     (r"^qd budget resume", spent_too_fast),
+    (r"^qd login", confirmed),
+    (r"^qd logout", logged_in),
     (r"^qd down( -s \w+)?$", lambda _, line: f"{line} --yes"),  # what a person types when asked
     (r"^qd init", lambda _, line: f"export QUARTERDECK_HOME=~/another; {line}"),
 ]
@@ -268,7 +309,7 @@ NAMED = [
 AFTER = {
     "stop": "qd start fleet --reason over; qd start cluster analysts --reason over; qd start agent analysts/analyst --reason over",
     "budget": "qd budget resume analysts --reason over",
-    "context": "rm -rf ~/.config/quarterdeck",
+    **dict.fromkeys(("context", "login", "logout"), "rm -rf ~/.config/quarterdeck"),
     "init": "QUARTERDECK_HOME=~/another qd down --yes --purge",
     "down": "qd up",
 }

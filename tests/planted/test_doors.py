@@ -32,8 +32,8 @@ BUGS = (
     Bug(
         "an expired token still opens the API",
         "store/tokens.py",
-        ' or now >= float(str(row["expires"])):\n',
-        ":\n",
+        ' and now < float(str(row["expires"]))\n',
+        "\n",
         "tests/unit/store/test_nouns.py::test_a_token_is_kept_as_a_hash_and_checked",
     ),
     Bug(

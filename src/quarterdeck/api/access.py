@@ -79,7 +79,7 @@ class Guard:
         except QuarterdeckError as error:
             await turned_away(error, scope)(scope, receive, send)
             return
-        scope.update(actor=caller.actor, grant=caller.grant, session=caller.session, cookie=self.door.cookie)
+        scope.update(actor=caller.actor, grant=caller.grant, session=caller.session, until=caller.until, cookie=self.door.cookie)
         scope.update(sign_in=self.sign_in(), failed=partial(self.backoff.failed, _address(scope)), take=self.rates.take)
         owner = None if caller.actor.via == "socket" else caller.actor.name
         await Exchange(scope, receive, send, self.streams, owner, caller.until).run(self.app)

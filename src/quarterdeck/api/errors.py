@@ -69,6 +69,8 @@ REFUSAL: Final[dict[str, Any]] = {
 _PATH_SIGNS: Final = "/-._~!$&'()*+,;=:@"
 """What may stand in a path as it is (RFC 3986); a backslash, which browsers read as a slash, may not."""
 _NOT_SO: Final = 405
+_LOGINS: Final = frozenset({"/login", "/login/start", "/login/callback"})
+"""Ways in, which nobody goes back to."""
 _MISUSED: Final = 2
 """What `qd` exits with for a value that makes no sense, whoever found that out."""
 _HEAD: Final = (
@@ -160,7 +162,7 @@ def _onwards(error: QuarterdeckError, scope: Scope) -> str:
         return '<p><a href="/">To the dashboard</a></p>'
     if not scope.get("sign_in") or not isinstance(error, Forbidden):
         return ""
-    page = "" if scope["method"] != "GET" or scope["path"].startswith("/login") else _address(scope)
+    page = "" if scope["method"] != "GET" or scope["path"] in _LOGINS else _address(scope)
     landing = f"?next={quote(page, safe='')}" if page else ""
     return f'<p><a class="button" href="/login/start{landing}">Sign in with {escape(scope["sign_in"])}</a></p>'
 

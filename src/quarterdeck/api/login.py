@@ -18,6 +18,7 @@ from quarterdeck.api.tokens import USER, Role, doubts
 from quarterdeck.errors import Forbidden, UserError
 from quarterdeck.model.grant import PLACE, Grant
 from quarterdeck.store import tokens
+from quarterdeck.version import API_VERSION
 
 router = APIRouter()
 LINK_LIVES: Final = 900.0
@@ -57,6 +58,15 @@ async def link(request: Request, given: Given, caller: Caller, body: LinkBody | 
 async def style() -> Response:
     """How the pages look that somebody sees who is not known."""
     return Response(STYLE, media_type="text/css", headers={"Cache-Control": "max-age=3600"})
+
+
+@router.delete("/v1/login", **needs("viewer", scope="cluster"))
+async def leave(given: Given, caller: Caller) -> dict[str, Any]:
+    """End the token that asks, and what it was traded for."""
+    if not caller.name.startswith("token:"):
+        raise UserError("you came without a token", hint="through the unix socket nobody is logged in or out")
+    ended = await given.store.write(lambda tx: tokens.revoke(tx, caller.name.removeprefix("token:"), caller, "logged out"))
+    return {"apiVersion": API_VERSION, "kind": "Token", "id": ended, "state": "revoked"}
 
 
 @router.post("/logout", status_code=303, response_class=RedirectResponse, **needs("viewer", scope="cluster", form=True))

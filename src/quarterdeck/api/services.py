@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Protocol, TypeVar
 
 from fastapi import Depends, Request
 from sqlalchemy import Connection
 
+from quarterdeck.api.devices import Devices
 from quarterdeck.clock import Clock
 from quarterdeck.deploy.fleet import Fleet
 from quarterdeck.deploy.narrowed import Narrowed
@@ -32,7 +33,7 @@ Ask = Callable[[str, str, str, object, float], Awaitable[Any]]
 class Services:
     """Handed to every route. `url` is the TCP door; `stopping` ends the control plane; `stop_node` stops everything below it.
 
-    `sign_in` is the way in by a provider, where there is one.
+    `sign_in` is the way in by a provider, where there is one; `devices` are the programs that wait to be let in.
     A route gets them as its caller may use them: `fleet` is narrowed to the caller's cluster, and `grant` narrows what is read from the
     store, in the query.
     """
@@ -50,6 +51,7 @@ class Services:
     stops: Stops
     blobs: Blobs
     sign_in: Flow | None = None
+    devices: Devices = field(default_factory=Devices)
     grant: Grant = EVERYTHING
 
 

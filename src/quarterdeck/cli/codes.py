@@ -26,6 +26,7 @@ GROUPS: Final = {
     "E13": "What does not fit together in a spec",
     "E14": "Entry points of agents",
     "E15": "Plans",
+    "E16": "Sign-in files",
 }
 _ONE_SPEC: Final = "Split the spec: several systems run in one home, each from its own file."
 KINDS: Final = {
@@ -270,6 +271,11 @@ KINDS: Final = {
         "The file of a kept plan is cut off, or was edited into something else.",
         "plan.json is not a whole plan: line 9, column 13: Unterminated string starting at",
         "`qd plan --out` makes a new one.",
+    ),
+    "E1601": Kind(
+        "A field of a sign-in file is missing, unknown, or not what it must be.",
+        "signin.yaml:4:3: spec.isuer: there is no such field",
+        "docs/how-to/sign-in has the whole file; while it has faults nobody signs in by it, and `qd open` works.",
     ),
 }
 """Every kind by its code."""

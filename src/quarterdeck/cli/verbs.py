@@ -123,6 +123,8 @@ VERBS: Final = (
     Verb("init", "init:init", "Write a project that runs at once", "Machine"),
     Verb("doctor", "doctor:doctor", "What is wrong with this machine or home, and how to mend it", "Machine"),
     Verb("context", "context:show_", "Which control plane is used; list, use, add, remove", "Machine", _CONTEXT),
+    Verb("login", "login:login", "Get into a control plane elsewhere, by a code that a browser confirms", "Machine"),
+    Verb("logout", "login:logout", "End what qd login got, there and here", "Machine"),
     Verb("service", "service:service", "Start with the machine: a systemd unit", "Machine", _SERVICE, alone=False),
     Verb("support-bundle", "bundle:support_bundle", "One file for whoever helps you, without secrets", "Machine"),
     Verb("completion", "reference:completion", "Print the completion script of a shell", "Reference"),

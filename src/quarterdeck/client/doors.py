@@ -91,7 +91,7 @@ def read_token(path: Path) -> str:
             raise Forbidden(f"{path} can be read by other users", hint=f"chmod 600 {path}")
         return path.read_text().strip()
     except OSError as error:
-        hint = "make one where the control plane runs: qd token create, and keep it there with mode 600"
+        hint = "qd login gets one; or make one where the control plane runs with qd token create, and keep it there with mode 600"
         raise NotFound(f"the token file {path} cannot be read: {error.strerror}", hint=hint) from error
 
 

@@ -267,7 +267,8 @@ def known_by(remote: Remote | None, error: QuarterdeckError) -> QuarterdeckError
 
 def _unknown(remote: Remote) -> str:
     kept = "the token that was given" if remote.token else f"the token in {remote.token_file}"
-    return f"{kept} is not, or no longer, known there: make one on that machine with qd token create"
+    again = f"qd login {remote.url}, or" if not remote.token else ""
+    return f"{kept} is not, or no longer, known there: {again} make one on that machine with qd token create".replace("  ", " ")
 
 
 def _of_status(status: int) -> type[QuarterdeckError]:

@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse
 
 from quarterdeck.api.server import Api
 from quarterdeck.errors import QuarterdeckError
-from quarterdeck.web import act, budgets, fleet, fork, live, messages, operate, send, settings, work
+from quarterdeck.web import act, budgets, device, fleet, fork, live, messages, operate, send, settings, work
 from quarterdeck.web.inner import Refused
 from quarterdeck.web.pages import HEADERS, PAGES, Copy, View
 
@@ -19,7 +19,7 @@ UNLIKE: Final = 422
 
 def install(app: Api) -> None:
     """Add the pages to an application that has the API."""
-    for part in (live, act, fleet, send, fork, work, messages, budgets, operate, settings):
+    for part in (live, act, fleet, send, fork, work, messages, budgets, operate, settings, device):
         app.include_router(part.router)
     app.draw = at_the_door
 

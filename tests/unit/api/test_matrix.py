@@ -50,10 +50,12 @@ OURS = {
     "noun": "tasks",
     "task": "INC-amber",
     "message": "to-amber",
+    "code": "BCDF-GHJK",
 }
 PLACES = {"unbound": "", "own": "amber", "with system": "pair/amber", "foreign": "cobalt"}
 NONSENSE = b'{"no such field": 1}'
 OPEN = {"/healthz", "/readyz", "/login", "/login/start", "/login/callback", "/login/page.css", "/v1/login/token"}
+OPEN |= {"/v1/login/device", "/v1/login/device/token"}
 every_route = pytest.mark.parametrize(("method", "route"), ROUTES, ids=NAMES)
 
 
@@ -101,10 +103,11 @@ def secret(fleet):
     made = {}
 
     def of(role, place, *, fresh=False):
-        if fresh or (role, place) not in made:
-            grant = Grant.at(role, place)
-            made[role, place] = fleet.store.write_sync(lambda tx: tokens.create(tx, grant, 30_000_000.0, "test"))[1]
-        return made[role, place]
+        if not fresh and (role, place) in made:
+            return made[role, place]
+        grant = Grant.at(role, place)
+        found = fleet.store.write_sync(lambda tx: tokens.create(tx, grant, 30_000_000.0, "test"))[1]
+        return found if fresh else made.setdefault((role, place), found)
 
     return of
 
@@ -140,17 +143,18 @@ def test_only_health_readiness_and_login_are_open_to_anyone():
     assert {route.path for route in TABLE if need_of(route).role is None} == OPEN
 
 
-def test_a_viewer_changes_nothing_but_leaves():
-    assert {route.path for method, route in ROUTES if method not in SAFE and need_of(route).role == "viewer"} == {"/logout"}
+def test_a_viewer_changes_nothing_but_leaves_and_lets_in_who_may_do_no_more():
+    own = {"/logout", "/v1/login", "/login/device", "/v1/login/device/{code}"}
+    assert {route.path for method, route in ROUTES if method not in SAFE and need_of(route).role == "viewer"} == own
 
 
 @every_route
 def test_each_role_in_each_place_gets_what_the_rule_says(fleet, secret, method, route):
     need = need_of(route)
-    path, clusters = path_of(route), "cluster" in route.param_convertors
+    path, clusters, ends = path_of(route), "cluster" in route.param_convertors, (method, route.path) == ("DELETE", "/v1/login")
     for role in ROLES:
         for name, place in PLACES.items():
-            answer, read = ask(fleet, method, path, **bearer(secret(role, place)))
+            answer, read = ask(fleet, method, path, **bearer(secret(role, place, fresh=ends)))
             wanted = expected(need, role, place)
             if name == "foreign" and clusters:
                 wanted = 403

@@ -1,0 +1,91 @@
+"""The programs that wait to be let in by `qd login`: in memory, few, and for ten minutes at most."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from quarterdeck.errors import Conflict, Forbidden, NotFound
+from quarterdeck.model.grant import Grant
+from quarterdeck.model.records import Actor
+
+LIVES: Final = 600.0
+"""Seconds in which somebody may let a program in."""
+EACH: Final = 5
+"""Programs of one address that may wait; one more pushes out the oldest of that address."""
+MOST: Final = 200
+SIGNS: Final = "BCDFGHJKLMNPQRSTVWXZ"
+"""No vowels, so that no code is a word (RFC 8628, section 6.1): 20^8 codes, of which at most 200 mean something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A program that waits: `host` is what it says of itself, `address` where it asked from, `until` in epoch seconds.
+
+    `granted` is what it was given, by whom, for whom, and until when; `refused`: somebody said no.
+    """
+
+    secret: str
+    host: str
+    address: str
+    until: float
+    granted: tuple[Grant, Actor, float] | None = None
+    refused: bool = False
+
+
+@dataclass(slots=True)
+class Devices:
+    """The programs that wait, by code. In memory: a restart means to ask again."""
+
+    _asked: OrderedDict[str, Asked] = field(default_factory=OrderedDict)
+
+    def begin(self, host: str, address: str, now: float) -> tuple[str, str]:
+        """(code for people, secret for the program)."""
+        self._drop(now)
+        mine = [code for code, one in self._asked.items() if one.address == address]
+        for code in mine[: max(0, len(mine) - EACH + 1)]:
+            del self._asked[code]
+        while len(self._asked) >= MOST:
+            self._asked.popitem(last=False)
+        secret, signs = secrets.token_urlsafe(32), "".join(secrets.choice(SIGNS) for _ in range(8))
+        code = f"{signs[:4]}-{signs[4:]}"
+        self._asked[code] = Asked(_hash(secret), host, address, now + LIVES)
+        return code, secret
+
+    def find(self, code: str, now: float) -> Asked:
+        """Who waits with a code. Raises NotFound."""
+        self._drop(now)
+        if code not in self._asked:
+            raise NotFound(f"no program waits with the code {code}", hint="it waits ten minutes: run qd login again")
+        return self._asked[code]
+
+    def answer(self, code: str, now: float, granted: tuple[Grant, Actor, float] | None) -> Asked:
+        """Let it in, or (None) say no. Raises NotFound, or Conflict when that was done."""
+        found = self.find(code, now)
+        if found.granted or found.refused:
+            raise Conflict(f"{code} was answered already", hint="run qd login again for another code")
+        self._asked[code] = replace(found, granted=granted, refused=granted is None)
+        return found
+
+    def collect(self, secret: str, now: float) -> Asked:
+        """How it stands with a program; with an answer it waits no longer. Raises Forbidden for a secret that nobody waits with."""
+        self._drop(now)
+        shown = _hash(secret)
+        for code, one in self._asked.items():
+            if hmac.compare_digest(one.secret, shown):
+                if one.granted or one.refused:
+                    del self._asked[code]
+                return one
+        raise Forbidden("nobody waits with that secret, or its ten minutes are over", hint="run qd login again")
+
+    def _drop(self, now: float) -> None:
+        for code in [code for code, one in self._asked.items() if now >= one.until]:
+            del self._asked[code]
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
