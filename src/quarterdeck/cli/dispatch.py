@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 from collections.abc import Callable, Sequence
@@ -20,7 +19,7 @@ from quarterdeck.cli.guard import allow
 from quarterdeck.cli.session import Choices, Output, Session
 from quarterdeck.cli.usage import UsageError
 from quarterdeck.cli.verbs import VERBS, Verb, columns, find, overview
-from quarterdeck.model.wording import wrong
+from quarterdeck.model.wording import nearest, wrong
 
 HomeOption = Annotated[
     Path | None, typer.Option("--home", metavar="DIR", help="The state folder (QUARTERDECK_HOME).", autocompletion=files)
@@ -65,8 +64,8 @@ class Verbs(TyperGroup):
         verb = find(cmd_name)
         if verb is None and not ctx.resilient_parsing:
             coming.refuse_verb(cmd_name)
-            near = difflib.get_close_matches(cmd_name, self.list_commands(ctx), n=1, cutoff=_ALIKE)
-            ctx.fail(f"there is no verb {cmd_name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+            near = nearest(cmd_name, self.list_commands(ctx), _ALIKE)
+            ctx.fail(f"there is no verb {cmd_name!r}" + (f"; did you mean {near!r}?" if near else ""))
         return verb and get_command(command(verb))
 
     def get_help(self, ctx: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import asdict
 
 from quarterdeck.cli.codes import KINDS
@@ -10,6 +9,7 @@ from quarterdeck.cli.render import show
 from quarterdeck.cli.screen import Screen
 from quarterdeck.cli.session import Session
 from quarterdeck.errors import NotFound
+from quarterdeck.model.wording import nearest
 from quarterdeck.version import API_VERSION
 
 
@@ -17,8 +17,8 @@ def explain_code(session: Session, code: str) -> None:
     """Its meaning, an example and what to do. Raises NotFound with the nearest for a code that no error has."""
     code = code.upper()
     if code not in KINDS:
-        near = difflib.get_close_matches(code, KINDS, n=1)
-        hint = f"{f'did you mean {near[0]}? ' if near else ''}qd open docs leads to the list of all"
+        near = nearest(code, KINDS)
+        hint = f"{f'did you mean {near}? ' if near else ''}qd open docs leads to the list of all"
         raise NotFound(f"no error has the code {code}", hint=hint)
     kind = KINDS[code]
 

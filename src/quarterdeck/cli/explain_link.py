@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from typing import Final
 
@@ -12,6 +11,7 @@ from quarterdeck.cli.sections import condition_line, headed, record_line, sectio
 from quarterdeck.cli.session import Session
 from quarterdeck.client.wire import Document
 from quarterdeck.errors import NotFound
+from quarterdeck.model.wording import nearest
 from quarterdeck.version import API_VERSION
 
 _RECORDS: Final = 5
@@ -43,9 +43,9 @@ def found_link(session: Session, name: str) -> Document:
     """The link of that name. Raises NotFound with the nearest."""
     links: dict[str, Document] = {one["name"]: one for one in session.client.get("/v1/links", {"system": session.system})["items"]}
     if name not in links:
-        near = difflib.get_close_matches(name, links, n=1)
+        near = nearest(name, links)
         hint = "qd get links lists them; without a link nothing passes between two clusters"
-        raise NotFound(f"there is no link {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""), hint=hint)
+        raise NotFound(f"there is no link {name!r}" + (f"; did you mean {near!r}?" if near else ""), hint=hint)
     return links[name]
 
 

@@ -9,6 +9,7 @@ from quarterdeck.cli.usage import UsageError
 from quarterdeck.client.values import found_by
 from quarterdeck.client.wire import Document
 from quarterdeck.errors import NotFound
+from quarterdeck.model.wording import nearest
 from quarterdeck.states import EFFECT, MESSAGE, TASK
 
 _PAGE: Final = 500
@@ -52,10 +53,8 @@ def _require_agent(session: Session, target: str) -> None:
     """Raise NotFound for an agent that is not there, with the nearest. Nothing was found for it: that may be why."""
     names = [str(one["name"]) for one in session.client.get("/v1/agents", {"system": session.system})["items"]]
     if target not in names:
-        import difflib  # noqa: PLC0415 only when something is wrong
-
-        near = difflib.get_close_matches(target, names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "qd get agents lists what there is"
+        near = nearest(target, names)
+        hint = f"did you mean {near!r}?" if near else "qd get agents lists what there is"
         raise NotFound(f"there is no agent {target!r}, and never was work for it", hint=hint)
 
 

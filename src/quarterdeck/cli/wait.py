@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 from typing import Annotated, Final
 
@@ -14,6 +13,7 @@ from quarterdeck.cli.times import duration
 from quarterdeck.cli.usage import UsageError
 from quarterdeck.client.wire import Wire
 from quarterdeck.errors import NotFound, Transient
+from quarterdeck.model.wording import nearest
 from quarterdeck.states import REPLICA
 
 EVERY: Final = 0.1
@@ -70,8 +70,8 @@ def _require(client: Wire, system: str | None, name: str) -> None:
         return
     places = [*agents, *{agent.partition("/")[0] for agent in agents}, *{agent.partition("/")[2] for agent in agents}]
     if agents and not {name, name.rpartition("-")[0]} & {*places}:
-        near = difflib.get_close_matches(name, places, n=1)
-        raise NotFound(f"there is no {name!r}", hint=f"did you mean {near[0]!r}?" if near else "qd get agents lists what there is")
+        near = nearest(name, places)
+        raise NotFound(f"there is no {name!r}", hint=f"did you mean {near!r}?" if near else "qd get agents lists what there is")
 
 
 def _meant(target: str | None, goal: str) -> tuple[str, str]:

@@ -1,15 +1,21 @@
-"""What is wrong with a value, in words: pydantic's kinds of errors as people are told of them, wherever a value was given.
+"""What is wrong with a value, and what was meant by a name that nothing has: in words, wherever it was given.
 
-The API and the command line both check what they take by pydantic; its own sentences speak of inputs and patterns. Pure.
+The API and the command line both check what they take by pydantic, whose own sentences speak of inputs and patterns: its kinds of errors
+are told of here as people are. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any, Final
 
 _SHORT: Final = 100
 """Characters of what was given that are said again."""
+_LONGEST: Final = 100
+"""Characters of a name up to which others are compared with it: the comparison is quadratic."""
+_MOST: Final = 1000
+"""Names that one is compared with."""
 _KINDS: Final = {
     "missing": "this is needed, and was not given",
     "extra_forbidden": "there is no such field",
@@ -44,6 +50,15 @@ _LENGTHS: Final = {
     "too_long": ("max_length", "at most", "items"),
     "too_short": ("min_length", "at least", "items"),
 }
+
+
+def nearest(wrong: str, allowed: Iterable[str], alike: float = 0.6) -> str:
+    """The allowed name most like a wrong one, or nothing. `alike`: how much two must have in common, from 0 to 1 (difflib's ratio)."""
+    if not wrong or len(wrong) > _LONGEST:
+        return ""
+    import difflib  # noqa: PLC0415 only needed once something is wrong
+
+    return next(iter(difflib.get_close_matches(wrong, list(islice(allowed, _MOST)), n=1, cutoff=alike)), "")
 
 
 def wrong(problem: Mapping[str, Any]) -> str:

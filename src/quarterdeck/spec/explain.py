@@ -9,8 +9,8 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from quarterdeck.errors import NotFound
+from quarterdeck.model.wording import nearest
 from quarterdeck.spec.fields import FieldView, fields_of
-from quarterdeck.spec.problems import nearest
 from quarterdeck.spec.system import Model, SystemSpec
 
 

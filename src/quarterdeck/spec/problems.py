@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from quarterdeck.errors import SpecError
+from quarterdeck.model.wording import nearest
 
 _WIDEST: Final = 120
 _LONGEST_NAME: Final = 60
@@ -111,15 +112,6 @@ def refusal(filename: str, problems: tuple[Problem, ...]) -> SpecError:
     """The one error of a refused file, with every problem rendered."""
     count = f"{len(problems)} problems" if len(problems) > 1 else "1 problem"
     return SpecError(f"{filename}: {count}, nothing applied", problems=tuple(map(str, problems)), where=problems[0].where)
-
-
-def nearest(wrong: str, allowed: tuple[str, ...]) -> str:
-    """The allowed name most like `wrong`, or nothing. Long input is not looked at, since the comparison is quadratic."""
-    if not wrong or len(wrong) > _LONGEST_NAME:
-        return ""
-    import difflib  # noqa: PLC0415 only needed once something is wrong
-
-    return next(iter(difflib.get_close_matches(wrong, allowed[:1000], n=1, cutoff=0.6)), "")
 
 
 def shown(text: str, most: int = _LONGEST_NAME) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from quarterdeck.errors import NotFound, UserError
 from quarterdeck.model.records import Patch
-from quarterdeck.spec.problems import nearest
+from quarterdeck.model.wording import nearest
 from quarterdeck.spec.system import MOST_REPLICAS, SystemSpec
 
 

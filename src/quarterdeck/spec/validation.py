@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
+from quarterdeck.model.wording import nearest
 from quarterdeck.spec.fields import field_at, fields_of, model_at
-from quarterdeck.spec.problems import Finding, Path, nearest, shown
+from quarterdeck.spec.problems import Finding, Path, shown
 from quarterdeck.spec.quantities import Bytes
 from quarterdeck.spec.system import SystemSpec
 from quarterdeck.version import API_VERSION

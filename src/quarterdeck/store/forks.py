@@ -6,7 +6,6 @@ question where they began. Kept is what was over before the place of the chosen 
 
 from __future__ import annotations
 
-import difflib
 import json
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from sqlalchemy import Connection, Table, null, select
 
 from quarterdeck.errors import Conflict, NotFound
 from quarterdeck.model.records import Entry
+from quarterdeck.model.wording import nearest
 from quarterdeck.model.work import ENDED, Fork, Order, Task
 from quarterdeck.store import rows, tables, tasks
 from quarterdeck.store.rows import Row
@@ -139,8 +139,8 @@ def _step(fork: Fork, names: Sequence[str]) -> str:
         return wanted
     if len(alike) == 1:
         return alike[0]
-    near = difflib.get_close_matches(wanted, names, n=1) or [name for name in names if wanted in name]
-    guess = f"did you mean {near[0]!r}? " if near and not alike else ""
+    near = nearest(wanted, names) or next((name for name in names if wanted in name), "")
+    guess = f"did you mean {near!r}? " if near and not alike else ""
     more = f", and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     listed = f"its steps are {', '.join(names[:_LISTED])}{more}" if names else "without a step all of it is run again"
     several = f"{len(alike)} steps {wanted!r}" if alike else f"no step {wanted!r}"

@@ -1,11 +1,13 @@
 """Every kind of fault that pydantic finds, in words that name no input, pattern or parser."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from quarterdeck.model.wording import wrong
+import quarterdeck
+from quarterdeck.model.wording import nearest, wrong
 
 LETTERS = "small letters, digits, - and _, with a letter or digit at both ends"
 NAME = r"^[a-z0-9]([a-z0-9_-]*[a-z0-9])?$"
@@ -59,3 +61,25 @@ def test_what_is_missing_and_what_is_very_long():
     with pytest.raises(ValidationError) as caught:
         Body.model_validate({**RIGHT, "verb": "X" * 500})
     assert len(wrong(caught.value.errors()[0])) < 250
+
+
+@pytest.mark.parametrize(
+    ("given", "allowed", "alike", "meant"),
+    [
+        ("analists", ("collectors", "analysts"), 0.6, "analysts"),
+        ("bogus", ("logs",), 0.7, ""),
+        ("statu", ("status",), 0.7, "status"),
+        ("", ("a",), 0.6, ""),
+        ("x" * 101, ("x" * 101,), 0.6, ""),
+        ("b", {"bb": 1}, 0.6, "bb"),
+    ],
+)
+def test_the_nearest_name_is_what_was_meant_and_long_input_is_not_looked_at(given, allowed, alike, meant):
+    assert nearest(given, allowed, alike) == meant
+
+
+def test_one_helper_looks_for_near_names():
+    """Only the client, which is light by itself, has its own."""
+    sources = Path(quarterdeck.__file__).parent
+    found = {str(path.relative_to(sources)) for path in sources.rglob("*.py") if "get_close_matches" in path.read_text()}
+    assert found == {"model/wording.py", "client/contexts.py"}
