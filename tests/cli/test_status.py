@@ -16,7 +16,7 @@ def test_status_is_one_screen(fake, qd):
 def test_what_an_earlier_revision_serves_is_told_beside_what_is_ready(fake, qd, documents):
     failing = {**documents.status(4, "failed"), "agents": {"ready": 0, "desired": 3}, "capacity": {"ready": 3, "desired": 3, "max": 8}}
     fake.statuses = [failing]
-    assert " Replicas         0 of 3 ready, 3 of the earlier revision serving, at most 8\n" in qd("status").out
+    assert " Replicas         0 of 3 ready, 3 earlier ones serving, at most 8\n" in qd("status").out
 
 
 LIMITS = {

@@ -173,10 +173,10 @@ def _short(value: Mapping[str, Any]) -> str:
     match value:
         case {"name": str(name), **_rest}:
             return name
-        case {"ready": ready, "desired": desired, "min": least, "max": most} if least == most:
-            return f"{ready} of {desired}"
-        case {"ready": ready, "desired": desired, "max": most}:
-            return f"{ready} of {desired} (max {most})"
+        case {"ready": ready, "desired": desired, "max": most, **rest}:
+            updated = rest.get("updated", ready)
+            told = "" if updated == ready else f", {updated} updated"
+            return f"{ready} of {desired}{told}" + ("" if rest.get("min") == most else f" (max {most})")
         case {"agent": agent, "min": least, "max": most}:
             return f"{agent} {least}" + (f" to {most}" if most != least else "")
         case {"from": source, "to": target, **_rest}:

@@ -124,7 +124,7 @@ def state_of(document: Document) -> tuple[str, str]:
 def _replicas(document: Document) -> str:
     agents, capacity = document["agents"], document["capacity"]
     earlier = capacity.get("ready", agents["ready"]) - agents["ready"]
-    serving = f", {earlier} of the earlier revision serving" if earlier > 0 else ""
+    serving = f", {earlier} earlier ones serving" if earlier > 0 else ""
     return f"{agents['ready']} of {agents['desired']} ready{serving}, at most {capacity['max']}"
 
 

@@ -24,8 +24,8 @@ RETRY_PROBE_AFTER = 2.0
 class Staffing:
     """How far a workload is: wanted (without quarantined), ready at the wanted template, failed, and the first reason for a failure.
 
-    Where all are quarantined, all are wanted: an agent that serves nobody is not whole. `serving` counts the replicas of earlier templates
-    that were kept because the rollout was stopped.
+    Where all are quarantined, all are wanted: an agent that serves nobody is not whole. `serving` counts the replicas of earlier templates,
+    or from before a restart, that serve until their turn comes; where the rollout was `halted`, until another one begins.
     """
 
     wanted: int
@@ -33,6 +33,7 @@ class Staffing:
     failed: int
     reason: str
     serving: int = 0
+    halted: bool = False
 
     @property
     def answering(self) -> int:
@@ -80,10 +81,11 @@ def staffing(workload: Workload, seen: WorkloadSeen | None) -> Staffing:
     ready = {r.slot for r in replicas if r.state == "ready" and current(workload, r)}
     failed = [r for r in replicas if r.state == "failed" and r.slot not in workload.quarantined and r.slot not in ready]
     reasons = [r.reason for r in (*failed, *replicas) if r.reason and r.state in ("failed", "pending", "starting")]
+    earlier = {r.slot for r in replicas if r.state == "ready" and r.slot not in workload.quarantined} - ready
     if seen is not None and seen.halted and seen.template == workload.template.digest:
-        serving = {r.slot for r in replicas if r.state == "ready"} - ready
-        return Staffing(wanted, len(ready), wanted - len(ready), f"rollout stopped: {seen.halted}", len(serving))
-    return Staffing(wanted, len(ready), len({r.slot for r in failed}), reasons[0] if reasons else "")
+        return Staffing(wanted, len(ready), wanted - len(ready), f"rollout stopped: {seen.halted}", len(earlier), halted=True)
+    serving = len([slot for slot in earlier if slot < workload.replicas])  # what is above goes at once
+    return Staffing(wanted, len(ready), len({r.slot for r in failed}), reasons[0] if reasons else "", serving)
 
 
 class Comparison:

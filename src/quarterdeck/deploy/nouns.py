@@ -53,7 +53,7 @@ def _health(counts: list[Staffing]) -> str:
 
 
 def agents(look: Look) -> list[Json]:
-    """Each agent role with its counts and what set them."""
+    """Each agent role with its counts and what set them: `ready` are all that work is done by, `updated` those of them as wanted now."""
     items = []
     for w in look.desired.workloads:
         count = staffing(w, look.world.workload(w.name))
@@ -65,7 +65,13 @@ def agents(look: Look) -> list[Json]:
                 "run": w.template.run,
                 "revision": w.revision,
                 "template": w.template.digest[:12],
-                "replicas": {"ready": count.ready, "desired": w.replicas, "min": w.bounds[0], "max": w.bounds[1]},
+                "replicas": {
+                    "ready": count.answering,
+                    "updated": count.ready,
+                    "desired": w.replicas,
+                    "min": w.bounds[0],
+                    "max": w.bounds[1],
+                },
                 "quarantined": sorted(w.quarantined),
                 "because": list(w.because),
                 "reason": count.reason,
@@ -226,7 +232,7 @@ def _workload_sentence(look: Look, name: str) -> str:
     if workload is None:
         return ""
     count = staffing(workload, look.world.workload(name))
-    return f"{count.ready} of {count.wanted} answering" + (f": {count.reason}" if count.reason else "")
+    return f"{count.answering} of {count.wanted} answering" + (f": {count.reason}" if count.reason else "")
 
 
 def _spec_of(workload: Workload | None) -> Json:

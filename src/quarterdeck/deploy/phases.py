@@ -142,7 +142,7 @@ def _links(found: Comparison, conditions: Conditions) -> Iterator[Check]:
 def _agents(found: Comparison, conditions: Conditions) -> Iterator[Check]:
     for name, count in found.staffing.items():
         cause = _failed_step(conditions, "ApplyWorkload", name)
-        if count.serving:
+        if count.halted and count.serving:
             cause = f"{count.reason}; {count.serving} of {count.wanted} replicas of the earlier revision keep serving"
         elif count.failed:
             cause = f"{count.ready} of {count.wanted} answering: {count.reason}"

@@ -219,7 +219,7 @@ def _sentence(found: Comparison, steps: tuple[Step, ...]) -> str:
     counts = found.staffing.values()
     ready, wanted, failed = sum(c.ready for c in counts), sum(c.wanted for c in counts), sum(c.failed for c in counts)
     text = f"agents: {ready} of {wanted} ready"
-    if serving := sum(c.serving for c in counts):
+    if serving := sum(c.serving for c in counts if c.halted):
         text += f", rollout stopped, {serving} of the earlier revision serve"
     elif failed:
         text += f", {failed} failed"

@@ -285,4 +285,6 @@ def test_times_are_told_in_the_zone_of_this_machine_and_an_absent_one_not_at_all
 def test_counts_and_ranges_are_told_in_words():
     assert cell({"ready": 1, "desired": 2, "min": 2, "max": 2}) == "1 of 2"
     assert cell({"ready": 1, "desired": 2, "min": 1, "max": 4}) == "1 of 2 (max 4)"
+    assert cell({"ready": 2, "updated": 0, "desired": 2, "min": 2, "max": 2}) == "2 of 2, 0 updated"
+    assert cell({"ready": 2, "updated": 2, "desired": 2, "min": 1, "max": 4}) == "2 of 2 (max 4)"
     assert cell([{"agent": "a/b", "min": 3, "max": 6}, {"agent": "a/c", "min": 1, "max": 1}]) == "a/b 3 to 6, a/c 1"

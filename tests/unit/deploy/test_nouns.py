@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from quarterdeck.deploy import nouns
+from quarterdeck.deploy.status import status
 from quarterdeck.model.world import Used
 
 
@@ -40,8 +41,38 @@ def test_an_agent_tells_what_set_its_numbers(scene):
     reader = replace(scene.desired.workloads[0], because=('replicas 2 → 2 (human change 12, "load test")',))
     scene.desired = replace(scene.desired, workloads=(reader, *scene.desired.workloads[1:]))
     found = nouns.agents(scene.look())[0]
-    assert found["replicas"] == {"ready": 2, "desired": 2, "min": 1, "max": 6}
+    assert found["replicas"] == {"ready": 2, "updated": 2, "desired": 2, "min": 1, "max": 6}
     assert found["because"] == ['replicas 2 → 2 (human change 12, "load test")']
+
+
+def rolling(scene, *, halted=""):
+    """The reader has a new template; its second replica is of it already, and the first one still of the one before."""
+    reader = scene.desired.workloads[0]
+    newer = replace(reader, template=replace(reader.template, digest="e" * 64))
+    scene.desired = replace(scene.desired, workloads=(newer, *scene.desired.workloads[1:]))
+    seen = replace(scene.world.workloads[0], template="e" * 64, halted=halted)
+    scene.world = replace(scene.world, workloads=(seen, *scene.world.workloads[1:]))
+    scene.replica("a/reader-1", revision="e" * 64)
+
+
+@pytest.mark.parametrize(("halted", "why"), [("", ""), ("no such table", ": rollout stopped: no such table")])
+def test_the_counts_tell_of_what_serves_now_whatever_its_revision(scene, halted, why):
+    rolling(scene, halted=halted)
+    look = scene.look()
+    count = nouns.agents(look)[0]["replicas"]
+    assert (count["ready"], count["updated"], count["desired"]) == (2, 1, 2)
+    assert nouns.clusters(look, "")[0]["capacity"] == {"ready": 2, "desired": 2, "max": 4}
+    assert nouns.explain(look, "a/reader")["sentence"] == f"2 of 2 answering{why}"
+    told = status(look, scene.now, engine="memory", weakenings=())
+    assert (told["agents"], told["capacity"]["ready"]) == ({"ready": 2, "desired": 3}, 3), "as it is wanted, and whatever works"
+    assert not told["ready"]
+
+
+@pytest.mark.parametrize("change", [{"state": "failed"}, {"state": "draining"}, {"slot": 7}])
+def test_what_does_not_serve_is_not_counted(scene, change):
+    rolling(scene)
+    scene.replica("a/reader-0", **change)
+    assert nouns.agents(scene.look())[0]["replicas"]["ready"] == 1
 
 
 def test_a_link_shows_whether_it_is_open_and_its_newest_proof(scene):
