@@ -65,6 +65,9 @@ def test_what_is_recommended_below_a_list_works_with_what_is_in_it():
     ended, live = ({"id": n, "state": state} for n, state in ((9, "reverted"), (7, "live")))
     assert following("changes", [ended, live]) == "qd revert 7"
     assert "revert" not in following("changes", [ended])
+    restarted = {**live, "id": 8, "patch": {"field": "restart_before", "value": 1.0}}
+    assert following("changes", [restarted, live]) == "qd revert 7"
+    assert "revert" not in following("changes", [restarted]), "it was done once"
     effect = {"task": "01M8", "key": "pay", "outcome": "unknown"}
     assert following("effects", [effect]).startswith("qd task resolve 01M8 pay ")
     assert "resolve" not in following("effects", [{**effect, "outcome": "done"}])

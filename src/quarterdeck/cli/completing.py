@@ -1,4 +1,4 @@
-"""Live names for shell completion. A control plane that is slow or absent gives none, and never an error: all of it has 0.15 s.
+"""Live names for shell completion. A control plane that is slow or absent gives none, and never an error: 0.2 s after Tab it is over.
 
 What others wrote goes into the shell of whoever presses Tab: zsh evaluates it, and a backslash undoes the quoting that Typer does. So only
 names that every shell takes for one word are offered, and of the words beside them only harmless characters are left.
@@ -19,13 +19,16 @@ from typing import Any, Final
 
 import typer
 
+from quarterdeck import linux
 from quarterdeck.client.contexts import Contexts, chosen
 from quarterdeck.client.wire import Document, Wire
 from quarterdeck.clock import SystemClock
 from quarterdeck.errors import QuarterdeckError
 
-LIMIT: Final = 0.15
-"""Seconds for all questions of one completion together."""
+WITHIN: Final = 0.2
+"""Seconds from the start of the process to the end of all questions: more than 0.3 would be felt, and to end takes time too."""
+LEAST: Final = 0.05
+"""Seconds that the questions have where the start took most of that."""
 _A_PATH: Final = 3
 """The exit code that the script of bash knows."""
 Named = tuple[str, str]
@@ -75,13 +78,13 @@ def revision_numbers(ctx: typer.Context, incomplete: str) -> list[Named]:
 
 
 def change_numbers(ctx: typer.Context, incomplete: str) -> list[Named]:
-    """Changes that have not ended, with target and reason."""
+    """Changes that are in force, with target and reason: a restart was done once."""
     return _live(
         ctx,
         ("changes",),
         incomplete,
         lambda item: (str(item["id"]), f"{item['target']} {item.get('reason') or ''}".strip()),
-        lambda item: item.get("state", "live") == "live",
+        lambda item: item.get("state", "live") == "live" and item.get("patch", {}).get("field") != "restart_before",
     )
 
 
@@ -94,7 +97,11 @@ def verb_names(ctx: typer.Context, incomplete: str) -> list[Named]:
         found = _answer(ctx, f"/v1/agents/{agent}").get("verbs") if "/" in agent else None
         return [{"name": name, "doc": told.get("doc")} for name, told in (found or {}).items()]
 
-    return _in_time([verbs], incomplete, lambda item: (str(item["name"]), str(item["doc"] or "")))
+    return _in_time([verbs], incomplete, _described)
+
+
+def _described(item: Document) -> Named:
+    return str(item["name"]), str(item["doc"] or "")
 
 
 def token_ids(ctx: typer.Context, incomplete: str) -> list[Named]:
@@ -139,16 +146,16 @@ def _fields(incomplete: str) -> list[Named]:
 
 
 def task_names(ctx: typer.Context, incomplete: str) -> list[Named]:
-    """Ids of the newest tasks, with state and target."""
-    return _keys(ctx, incomplete) or _live(
-        ctx, ("tasks",), incomplete, lambda item: (str(item["id"]), f"{item['state']} {item['target']} {item.get('key') or ''}".strip())
-    )
+    """Ids of the newest tasks, with state and target; also keys, once the beginning of one is typed."""
 
+    def named() -> Iterable[Document]:
+        for task in _items(ctx, "tasks"):
+            key, told = task.get("key") or "", f"{task['state']} {task['target']}"
+            yield {"name": task["id"], "doc": f"{told} {key}".strip()}
+            if key and incomplete:
+                yield {"name": key, "doc": told}
 
-def _keys(ctx: typer.Context, incomplete: str) -> list[Named]:
-    """Keys of the newest tasks, once the beginning of one is typed."""
-    shown = lambda item: (str(item["key"]), f"{item['state']} {item['target']}")  # noqa: E731 as everywhere here
-    return _live(ctx, ("tasks",), incomplete, shown, lambda item: bool(item.get("key"))) if incomplete else []
+    return _in_time([named], incomplete, _described)
 
 
 def noun_names(ctx: typer.Context, incomplete: str) -> list[Named]:
@@ -202,10 +209,16 @@ def _in_time(parts: Sequence[Callable[[], Iterable[Document]]], incomplete: str,
     asking = [threading.Thread(target=fetch, args=(part,), name="completing", daemon=True) for part in parts]
     for one in asking:
         one.start()
-    until = time.monotonic() + LIMIT
+    until = time.monotonic() + _left()
     for one in asking:
         one.join(max(0.0, until - time.monotonic()))
     return sorted(_offered(found.copy().items(), incomplete))
+
+
+def _left() -> float:
+    """Seconds that the questions have."""
+    started = linux.stat(os.getpid())[2] / os.sysconf("SC_CLK_TCK")
+    return max(WITHIN - (time.clock_gettime(time.CLOCK_BOOTTIME) - started), LEAST)
 
 
 def _offered(found: Iterable[Named], incomplete: str) -> list[Named]:
@@ -223,7 +236,7 @@ def _answer(ctx: typer.Context, path: str) -> Document:
     """What the control plane says; nothing where that cannot be had: somebody is typing."""
     try:
         client, system = _client(ctx)
-        found: Document = client.get(path, {"system": system}, timeout=LIMIT)
+        found: Document = client.get(path, {"system": system}, timeout=WITHIN)
     except QuarterdeckError:
         return {}
     return found

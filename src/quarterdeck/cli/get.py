@@ -19,6 +19,7 @@ from quarterdeck.cli.usage import UsageError
 from quarterdeck.client.wire import Document
 from quarterdeck.clock import SystemClock
 from quarterdeck.errors import NotFound, UserError
+from quarterdeck.model.wording import nearest
 
 _DIGEST: Final = 12
 _MOST: Final = 100
@@ -78,6 +79,7 @@ NARROW: Final[dict[str, Columns]] = {
     "revisions": [("NUMBER", "number"), ("CURRENT", "current"), ("AT", "at"), ("ACTOR", "actor"), ("CODE", "code"), ("REASON", "reason")],
     "tokens": [
         ("ID", "id"),
+        ("TYPE", "type"),
         ("ROLE", "role"),
         ("CLUSTER", "cluster"),
         ("USER", "user"),
@@ -202,6 +204,11 @@ def get(
     return 0
 
 
+def holds(change: Document) -> bool:
+    """Whether a Change is in force, so that its revert would do something: a restart was done once."""
+    return str(change.get("state", "live")) == "live" and str(change.get("patch", {}).get("field")) != "restart_before"
+
+
 def following(kind: str, items: list[Document]) -> str:
     """What one would do next with a list: only what works with what is in it."""
     match kind, items:
@@ -209,7 +216,7 @@ def following(kind: str, items: list[Document]) -> str:
             return FILLS.get(kind, "qd up")
         case "revisions", _ if _earlier(items):
             return "qd rollback --dry-run · qd rollback"
-        case "changes", _ if live := [one for one in items if one.get("state", "live") == "live"]:
+        case "changes", _ if live := [one for one in items if holds(one)]:
             return f"qd revert {live[0]['id']}"
         case "questions", [{"task": task}, *_more]:
             return f"qd task answer {task}"
@@ -302,11 +309,9 @@ def plural(noun: str) -> str:
     for kind in NARROW:
         if noun in (kind, kind.removesuffix("s")):
             return kind
-    import difflib  # noqa: PLC0415 only when something is wrong
-
     refuse_noun(noun)
-    near = difflib.get_close_matches(noun, NARROW, n=1)
-    raise UsageError(f"there is no noun {noun!r}" + (f"; did you mean {near[0]!r}?" if near else ""), hint=f"one of {', '.join(NARROW)}")
+    near = nearest(noun, NARROW)
+    raise UsageError(f"there is no noun {noun!r}" + (f"; did you mean {near!r}?" if near else ""), hint=f"one of {', '.join(NARROW)}")
 
 
 def _named(items: list[Document], kind: str, name: str) -> list[Document]:

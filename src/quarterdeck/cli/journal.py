@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from quarterdeck.cli.completing import target_names
 from quarterdeck.cli.follow import follow
 from quarterdeck.cli.render import clock_time, listing, show, style_of
 from quarterdeck.cli.screen import clean
@@ -37,7 +38,7 @@ def journal(
     session: Session,
     *,
     follow_: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new records.")] = False,
-    target: Annotated[str | None, typer.Option(metavar="TARGET", help="Only of this target.")] = None,
+    target: Annotated[str | None, typer.Option(metavar="TARGET", help="Only of this target.", autocompletion=target_names)] = None,
     verb: Annotated[str | None, typer.Option(metavar="VERB", help="Only of this verb; `replica.` means all that begin so.")] = None,
     after: Annotated[int | None, typer.Option(metavar="SEQ", help="Only after this record.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, max=500, help="At most that many, the newest.")] = 50,
