@@ -48,6 +48,23 @@ def worries(surf):
     return " ".join(surf.page.inner_text("[aria-labelledby=attention]").split())
 
 
+PLACES = """() => {
+    const at = (selector) => document.querySelector(selector).getBoundingClientRect();
+    return {button: at(".head .actions .button:last-child"), head: at(".head"), title: at("h1"), figures: at(".figures").top};
+}"""
+
+
+def test_what_can_be_done_stands_at_the_same_place_on_each_page_of_a_thing(surf):
+    found = {}
+    for path in ("/", "/clusters/amber", "/agents/amber/reader"):
+        surf.go(path)
+        found[path] = seen = surf.page.evaluate(PLACES)
+        assert seen["button"]["right"] == pytest.approx(seen["head"]["right"], abs=1), path
+        assert seen["button"]["bottom"] <= seen["figures"], path
+    assert len({place["button"]["right"] for place in found.values()}) == 1
+    assert found["/"]["button"]["top"] <= found["/"]["title"]["bottom"], "beside the title, not below what it says"
+
+
 def test_a_budget_that_holds_work_back_needs_attention_until_it_is_over(surf, served):
     assert "amber spent" not in worries(surf)
     served.control.store.write_sync(trip)

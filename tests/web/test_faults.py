@@ -123,7 +123,7 @@ def test_who_cannot_be_reached_is_asked_less_and_less_often(surf):
     assert "connection lost" in surf.page.inner_text("#live")
 
 
-def test_what_is_not_live_any_more_does_not_look_so(surf):
+def test_what_is_not_live_any_more_does_not_look_so_and_can_be_read(surf, axe):
     surf.page.route("**/live", lambda route: route.abort())
     surf.go("/")
     surf.page.wait_for_timeout(6000)
@@ -133,7 +133,11 @@ def test_what_is_not_live_any_more_does_not_look_so(surf):
     surf.wait(AWAY)
     assert "unknown, as of " in surf.page.inner_text(".pulse")
     assert shown not in surf.page.inner_text(".pulse")
-    assert float(surf.page.evaluate("getComputedStyle(document.querySelector('main section')).opacity")) < 1
+    assert surf.page.evaluate("getComputedStyle(document.querySelector('main section')).filter") == "grayscale(1)"
+    assert surf.page.evaluate("getComputedStyle(document.querySelector('main')).outlineStyle") == "dashed"
+    for scheme in ("light", "dark"):
+        surf.page.emulate_media(color_scheme=scheme)
+        assert axe(surf.page, ["color-contrast"]) == [], scheme
     surf.page.unroute(surf.base + "/")
     surf.wait(f"!{AWAY}")
     assert surf.page.inner_text(".pulse") == shown

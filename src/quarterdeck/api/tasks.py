@@ -80,8 +80,11 @@ async def list_(  # noqa: PLR0917 one parameter a filter
 
 @router.get("/tasks/counts", **needs("viewer", scope="cluster"))
 async def counts(given: Given, system: System = None) -> Json:
-    """How many tasks are in each state, and what waits for a human: questions, unknown effects, dead letters, dead messages."""
-    scope = _scope(given, system)
+    """How many tasks are in each state, and what waits for a human: questions, unknown effects, dead letters, dead messages.
+
+    `gone`: beyond the system that was asked for, how many effects are unknown of each one that is not deployed any more.
+    """
+    scope, deployed = _scope(given, system), {system, *given.fleet.names()}
     with given.store.read() as conn:
         by_state = overview.counts(conn, scope)
         waiting = {
@@ -90,7 +93,9 @@ async def counts(given: Given, system: System = None) -> Json:
             "dead_letters": by_state.get("dead", 0),
             "dead_messages": overview.dead_messages(conn, scope),
         }
-    return {"apiVersion": API_VERSION, "kind": "TaskCounts", "states": by_state, "for_humans": waiting}
+        unknown = overview.unknown_by_system(conn, _scope(given, None)) if system else {}
+    gone = {name: count for name, count in unknown.items() if name not in deployed}
+    return {"apiVersion": API_VERSION, "kind": "TaskCounts", "states": by_state, "for_humans": waiting, "gone": gone}
 
 
 @router.get("/tasks/by-key", **needs("viewer", scope="cluster"))

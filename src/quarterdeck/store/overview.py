@@ -86,6 +86,13 @@ def unknown_effects(connection: Connection, scope: Scope) -> int:
     return int(connection.execute(query).scalar() or 0)
 
 
+def unknown_by_system(connection: Connection, scope: Scope) -> dict[str, int]:
+    """The same for each system that has some, also for one that was taken down: work outlives its system."""
+    e, t = tables.effects, tables.tasks
+    query = select(t.c.system, func.count()).select_from(e.join(t, e.c.task == t.c.id)).where(e.c.outcome == "unknown", *meant(scope))
+    return {str(system): int(count) for system, count in connection.execute(query.group_by(t.c.system).order_by(t.c.system))}
+
+
 def settled(connection: Connection, system: str) -> Settled:
     """What work was done once: as many rows are looked at as `_NEWEST` says, and as there are unknown effects."""
     e, t = tables.effects, tables.tasks

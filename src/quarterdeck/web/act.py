@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -11,6 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from quarterdeck.api.csrf import Form
 from quarterdeck.api.roles import needs
+from quarterdeck.model.wording import nearest
 from quarterdeck.web.actions import ACTIONS, NUMBERED, Action, Wish, command, order
 from quarterdeck.web.inner import Json, Refused, address
 from quarterdeck.web.pages import Copy, View
@@ -89,8 +89,8 @@ async def _looked(view: View, action: Action, wish: Wish) -> Ground:
         found = {agent["name"]: agent["replicas"] for agent in await view.api.items("/v1/agents")}
         if wish.target in found:
             return Ground(count=found[wish.target])
-        near = difflib.get_close_matches(wish.target, found, n=1)
-        hint = f'did you mean "{near[0]}"?' if near else "qd get agents lists what there is"
+        near = nearest(wish.target, found)
+        hint = f'did you mean "{near}"?' if near else "qd get agents lists what there is"
         raise Refused(404, f'there is no agent "{wish.target}"', hint)
     await view.api.get("/v1/explain", target=wish.target)
     return Ground()

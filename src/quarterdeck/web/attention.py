@@ -7,7 +7,7 @@ happened lately, and what somebody holds.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
 from typing import Final
@@ -46,7 +46,10 @@ class Worry:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What it is read from: documents of the API, and the time in epoch seconds. `exits`: records of replicas that ended, newest first."""
+    """What it is read from: documents of the API, and the time in epoch seconds. `exits`: records of replicas that ended, newest first.
+
+    `gone`: how many effects are unknown of each system that was taken down.
+    """
 
     status: Json
     agents: Sequence[Json]
@@ -56,6 +59,7 @@ class Seen:
     exits: Sequence[Json]
     for_humans: Mapping[str, int]
     now: float
+    gone: Mapping[str, int] = field(default_factory=dict)
 
 
 def worries(seen: Seen) -> list[Worry]:
@@ -69,7 +73,7 @@ def worries(seen: Seen) -> list[Worry]:
         _short(seen.agents),
         _kept_apart(seen.replicas),
         _links(seen.links),
-        _for_humans(seen.for_humans),
+        for_humans(seen.for_humans, seen.gone),
         _ended(seen.exits, seen.now, failing),
         _held(changes),
     )
@@ -161,11 +165,14 @@ def _links(links: Iterable[Json]) -> Iterable[Worry]:
             yield Worry(DEGRADED, "failed", link["name"], path, text, command)
 
 
-def _for_humans(counts: Mapping[str, int]) -> Iterable[Worry]:
-    """What waits for somebody's word."""
+def for_humans(counts: Mapping[str, int], gone: Mapping[str, int]) -> Iterable[Worry]:
+    """What waits for somebody's word, also of systems that were taken down."""
     for rank, name, state, noun, path, text, command in TOLD:
         if counts[name]:
             yield Worry(rank, state, counted(counts[name], noun), path, text, command)
+    for system, count in gone.items():
+        text = f"of {system}, which was taken down: may have happened or not: say so"
+        yield Worry(UNDECIDED, "unknown", counted(count, "effect"), f"/tasks/unknown?system={system}", text, f"qd get effects -s {system}")
 
 
 def _ended(exits: Iterable[Json], now: float, failing: set[str]) -> Iterable[Worry]:

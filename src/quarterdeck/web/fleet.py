@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse
 from quarterdeck.api.roles import needs
 from quarterdeck.deploy.readiness import RULES
 from quarterdeck.model.soundness import state_of
-from quarterdeck.web.attention import Seen, worries
+from quarterdeck.web.attention import Seen, for_humans, worries
 from quarterdeck.web.inner import Json
 from quarterdeck.web.lives import lives, planned
 from quarterdeck.web.pages import Copy, View
@@ -45,14 +45,14 @@ async def overview(request: Request) -> HTMLResponse:
     """Is it well, what is wrong first, and the fleet as it is."""
     view = await View.of(request)
     if view.api.system is None:
-        return view.html("nothing.html", "Overview", Copy("qd up", "/v1/systems"))
+        return view.html("nothing.html", "Overview", Copy("qd up", "/v1/systems"), worries=list(for_humans(view.for_humans, view.gone)))
     status = await view.api.get("/v1/status")
     clusters, agents = await view.api.items("/v1/clusters"), await view.api.items("/v1/agents")
     links, replicas = await view.api.items("/v1/links"), await view.api.items("/v1/replicas")
     records = await view.api.items("/v1/journal", newest=True, limit=8)
     exits = await view.api.items("/v1/journal", verb="replica.exited", newest=True, limit=500)
     changes = await view.api.items("/v1/changes")
-    seen = Seen(status, agents, replicas, links, changes, exits, view.for_humans, view.now)
+    seen = Seen(status, agents, replicas, links, changes, exits, view.for_humans, view.now, view.gone)
     return view.html(
         "overview.html",
         "Overview",

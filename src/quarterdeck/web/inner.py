@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from fastapi import Request
 
@@ -80,7 +80,7 @@ class Api:
         bare, _, query = path.partition("?")
         kept = ("type", "asgi", "http_version", "scheme", "server", "client", "actor", "grant", "until")
         scope = {
-            **{key: self.request.scope[key] for key in ("type", "asgi", "http_version", "scheme", "server", "client", "actor", "grant")},
+            **{key: self.request.scope[key] for key in kept},
             "method": method,
             "path": bare,
             "raw_path": bare.encode(),
@@ -108,8 +108,14 @@ class Api:
         return status, b"".join(parts)
 
 
-def address(path: str, **query: Query) -> str:
-    """A path with its query before its fragment; what is None is left out, true and false are spelt as JSON does."""
-    given = {key: str(value).lower() if isinstance(value, bool) else value for key, value in query.items() if value is not None}
+def address(path: str, **more: Query) -> str:
+    """A path with its query before its fragment; what is None is left out, true and false are spelt as JSON does.
+
+    What the path names already stays.
+    """
+    given = {key: str(value).lower() if isinstance(value, bool) else value for key, value in more.items() if value is not None}
     path, mark, fragment = path.partition("#")
-    return (f"{path}?{urlencode(given, quote_via=quote)}" if given else path) + mark + fragment
+    _, begun, query = path.partition("?")
+    named = dict(parse_qsl(query, keep_blank_values=True))
+    added = urlencode({name: value for name, value in given.items() if name not in named}, quote_via=quote)
+    return (f"{path}{'&' if begun else '?'}{added}" if added else path) + mark + fragment

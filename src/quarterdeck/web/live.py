@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import FileResponse, PlainTextResponse, StreamingResponse
 from ruamel.yaml import YAML
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from quarterdeck.api import sse
 from quarterdeck.api.roles import needs
@@ -19,6 +20,7 @@ from quarterdeck.api.services import Given, Services
 from quarterdeck.store import journal, overview
 from quarterdeck.web.inner import Api, Json, Refused
 from quarterdeck.web.pages import HEADERS, HERE, PLACES, View
+from quarterdeck.web.text import harmless
 
 router = APIRouter(include_in_schema=False)
 APART: Final = 0.25
@@ -92,8 +94,16 @@ async def _changed(view: View) -> list[dict[str, str]]:
     live = [c for c in await view.api.items("/v1/changes") if c["state"] == "live"]
     ends = dict.fromkeys((ENDED_BY[c["patch"]["field"]], c["target"]) for c in live if c["patch"]["field"] in ENDED_BY)
     found = [_action(view, f"{verb} {target}", verb, target) for verb, target in ends if view.can(verb, target)]
-    reverts = [(f"revert {c['id']}: {c['patch']['field']} {c['target']}", c["id"]) for c in live if view.can("revert", c["id"])]
+    reverts = [(f"revert {c['id']}: {c['patch']['field']} {c['target']}", c["id"]) for c in live if _revertible(view, c)]
     return [*found, *(_action(view, name, "revert", number) for name, number in reverts)]
+
+
+def _revertible(view: View, change: Json) -> bool:
+    """Whether its revert would do something, and its reader may: a restart was done once, a stop of everything is an admin's."""
+    field, target = change["patch"]["field"], change["target"]
+    if field == "restart_before" or (field == "stopped" and target.endswith(":") and not view.can("stop", target)):
+        return False
+    return view.can("revert", change["id"])
 
 
 async def _whole(view: View) -> list[dict[str, str]]:
@@ -120,9 +130,27 @@ async def as_yaml(request: Request, source: str) -> PlainTextResponse:
     given: dict[str, Any] = dict(parse_qsl(query))
     system = given.pop("system", request.query_params.get("system"))
     document = await Api(request, system).get(path, **given)
+    return PlainTextResponse(yaml_of(document), headers=HEADERS)
+
+
+def yaml_of(document: Json) -> str:
+    """A document as a browser may show it: a sign that nobody sees is written as its escape, so it is read back as it was."""
     out = StringIO()
-    YAML(typ="rt").dump(document, out)
-    return PlainTextResponse(out.getvalue(), headers=HEADERS)
+    YAML(typ="rt").dump(_quoted(document), out)
+    return "".join(c if harmless(c) == c else f"\\u{ord(c):04X}" if c < "\U00010000" else f"\\U{ord(c):08X}" for c in out.getvalue())
+
+
+def _quoted(value: Any) -> Any:
+    """Text with such signs in double quotes, where YAML knows escapes (YAML 1.2.2, section 5.7)."""
+    match value:
+        case dict():
+            return {_quoted(key): _quoted(item) for key, item in value.items()}
+        case list():
+            return [_quoted(item) for item in value]
+        case str() if harmless(value) != value:
+            return DoubleQuotedScalarString(value)
+        case _:
+            return value
 
 
 @router.get("/favicon.ico", **needs("viewer", scope="cluster"))

@@ -120,12 +120,16 @@ ANY_WORK: Final = "*"
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A page in the making: the way to the API, the systems there are, the time (epoch seconds), and how much waits for a human."""
+    """A page in the making: the way to the API, the systems there are, the time (epoch seconds), and how much waits for a human.
+
+    `gone`: how many effects are unknown of each system that was taken down, besides the one that the page is of.
+    """
 
     api: Api
     systems: tuple[Json, ...]
     now: float
     for_humans: Json
+    gone: Json
 
     @classmethod
     async def of(cls, request: Request) -> View:
@@ -134,7 +138,7 @@ class View:
         asked = request.query_params.get("system")
         api = Api(request, asked or (systems[0]["name"] if systems else None))
         counts = await api.get("/v1/tasks/counts")  # of all systems where none is deployed: work outlives its system
-        return cls(api, systems, request.app.state.services.clock.now(), counts["for_humans"])
+        return cls(api, systems, request.app.state.services.clock.now(), counts["for_humans"], counts["gone"])
 
     @property
     def grant(self) -> Grant:
@@ -153,7 +157,7 @@ class View:
 
     def link(self, path: str, **query: Query) -> str:
         """A path of this dashboard, with the system where there are several."""
-        return address(path, system=self._named, **query)
+        return address(path, **{"system": self._named, **query})
 
     @property
     def _named(self) -> str | None:
@@ -180,6 +184,8 @@ class View:
             "now": self.now,
             "title": title,
             "for_humans": self.for_humans,
+            "gone": self.gone,
+            "waiting": sum((*self.for_humans.values(), *self.gone.values())),
             "copy": copy.of(self._named),
             "every": every,
             "follows": follows,
@@ -187,6 +193,7 @@ class View:
             "here": f"{url.path}?{url.query}" if url.query else url.path,
             "csrf": csrf_of(self.api.request),
             "typed": {},
+            "worries": (),
         }
         text = PAGES.get_template(template).render({**frame, **facts})
         return HTMLResponse(text, status_code=code, headers=HEADERS)

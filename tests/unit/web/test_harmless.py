@@ -2,10 +2,11 @@
 
 import pytest
 from jinja2 import StrictUndefined, UndefinedError
+from ruamel.yaml import YAML
 
 from quarterdeck.model.records import Actor, Condition, Entry
 from quarterdeck.store import conditions, journal
-from quarterdeck.web import pages
+from quarterdeck.web import live, pages
 from quarterdeck.web.text import UNSEEN, counted, exact, harmless, turned_out
 
 SIGNS = "\u202e\u202c\u200b\x1b\x07\x01"
@@ -60,6 +61,36 @@ def test_no_page_shows_a_sign_that_nobody_sees(control, monkeypatch):
     for path in ("/changes", "/journal", "/replicas/one/reader-0"):
         assert SHOWN in control.get(path).text, path
     assert control.get("/replicas/one/reader-0").text.count(SHOWN) >= 4
+
+
+def test_yaml_shows_every_sign_and_is_read_back_as_the_api_says_it(control):
+    control.up()
+    control.post("/v1/changes", {"target": "one/reader", "field": "hold", "value": True, "reason": EVIL})
+    source = "/v1/changes"
+    shown, said = control.get(f"/yaml?source={source}"), control.get(source)
+    assert shown.headers["content-type"] == "text/plain; charset=utf-8"
+    assert [c for c in SIGNS if c in shown.text] == []
+    assert "\\u202E" in shown.text
+    assert YAML(typ="safe").load(shown.text) == said.json
+    assert said.json["items"][0]["reason"] == EVIL, "the API stays exact"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {f"key {EVIL}": [EVIL * 40, {"n": 1, "none": None, "yes": True}]},
+        ["\U000e0041\ufeff\u2028\x85", f"lines\n{EVIL}\n", "plain\nlines\n"],
+        {"naïve": "10\u00a0km \u6771\u3000\u4eac 🙂"},
+    ],
+)
+def test_any_document_is_the_same_after_yaml(document):
+    text = live.yaml_of(document)
+    assert harmless(text) == text
+    assert YAML(typ="safe").load(text) == document
+
+
+def test_what_nothing_hides_in_is_written_as_people_write_it():
+    assert live.yaml_of({"naïve": "東京 🙂", "why": "it is"}) == "naïve: 東京 🙂\nwhy: it is\n"
 
 
 @pytest.mark.parametrize(

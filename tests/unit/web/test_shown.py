@@ -221,6 +221,7 @@ def test_the_palette_offers_what_may_be_done(control):
     control.post("/v1/apply", {**control.body, "text": control.spec.replace("replicas: 2", "replicas: 1")})
     number = change(control, "hold", value=True)
     change(control, "quarantined", value=True, target="one/reader-0")
+    restart = change(control, "restart_before", value=None)
     offered = {item["name"]: item["path"] for item in control.get("/palette").json if item["kind"] == "action"}
     wanted = {
         "scale one/reader",
@@ -236,10 +237,22 @@ def test_the_palette_offers_what_may_be_done(control):
         "validate",
     }
     assert wanted <= offered.keys()
+    assert [name for name in offered if name.startswith(f"revert {restart}")] == [], "a restart was done once"
     assert all(control.get(path).status == 200 for path in offered.values())
     secret = control.post("/v1/tokens", {"role": "viewer", "ttl": 600}).json["token"]
     seen = control.stranger("GET", "/palette", headers={"authorization": f"Bearer {secret}"}).json
     assert [item for item in seen if item["kind"] == "action"] == []
+
+
+def test_the_palette_offers_the_revert_of_a_stop_of_everything_to_an_admin_alone(control):
+    control.up()
+    control.post("/v1/stops/fleet", {"reason": "incident 4711"})
+    secret = control.post("/v1/tokens", {"role": "operator", "ttl": 600}).json["token"]
+    for seen, count in (
+        (control.get("/palette").json, 1),
+        (control.stranger("GET", "/palette", headers={"authorization": f"Bearer {secret}"}).json, 0),
+    ):
+        assert len([item for item in seen if item["name"].endswith(": stopped pair:")]) == count
 
 
 def test_each_verb_has_an_example_of_its_own(control, monkeypatch):
