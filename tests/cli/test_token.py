@@ -24,7 +24,7 @@ def test_the_secret_is_alone_on_stdout(fake, qd):
     assert "warning: no system has a cluster won now" in ran.err
     assert "next: qd token list" in ran.err
     asked = fake.asked("POST", "/v1/tokens")[-1]
-    assert asked[1] == {"role": "viewer", "cluster": "won", "ttl": 43_200.0, "note": "wall"}
+    assert asked[1] == {"role": "viewer", "cluster": "won", "ttl": 43_200.0, "refresh": False, "note": "wall"}
     assert qd("token", "create", "--role", "viewer", "-o", "json").json["token"] == SECRET
     assert qd("token", "create", "--role", "viewer", "-o", "name").out == SECRET + "\n"  # nobody would ever see it again
 

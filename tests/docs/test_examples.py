@@ -15,6 +15,7 @@ from quarterdeck.agents import testing
 from quarterdeck.cli.dispatch import command
 from quarterdeck.cli.main import main
 from quarterdeck.cli.verbs import VERBS, find
+from quarterdeck.signin.settings import read
 from quarterdeck.spec.load import load
 
 ROOT = Path(__file__).parents[2]
@@ -48,12 +49,21 @@ def shown_commands():
             yield str(path.relative_to(ROOT)), found[1]
 
 
-SPECS = [(where, text) for where, text in fenced("yaml") if "apiVersion" in text]
+SPECS = [(where, text) for where, text in fenced("yaml") if "kind: System" in text]
 
 
 @pytest.mark.parametrize(("where", "text"), SPECS, ids=[where for where, _ in SPECS])
 def test_every_whole_spec_in_the_documents_validates(where, text):
     assert load(text, filename=where, base=ROOT / "examples" / "triage", environ=VARIABLES, check_entries=False).system.name
+
+
+def test_every_sign_in_file_in_the_documents_is_one(tmp_path):
+    found = [text for _, text in fenced("yaml") if "kind: SignIn" in text]
+    assert found
+    (tmp_path / "oidc.secret").write_text("a secret")
+    for text in found:
+        (tmp_path / "signin.yaml").write_text(text)
+        assert read(tmp_path / "signin.yaml", {}).sign_in.grants
 
 
 def test_a_part_of_a_spec_says_where_it_belongs_and_is_valid_there(tmp_path):

@@ -120,7 +120,7 @@ async def _begun(given: Services, person: Person, lives: float, how: str) -> str
 def _access(secret: str, lives: float, grant: Grant, user: str) -> dict[str, Any]:
     """`expires_in` is whole seconds (RFC 6749, section 5.1), so that no two clocks have to agree."""
     allowed = {"role": grant.role, "cluster": grant.place or None, "user": user}
-    return {"apiVersion": API_VERSION, "kind": "AccessToken", "token": secret, "expires_in": int(lives), **allowed}
+    return {"apiVersion": API_VERSION, "kind": "AccessToken", "token": secret, "expires_in": round(lives), **allowed}
 
 
 def _flow(given: Services) -> Flow:

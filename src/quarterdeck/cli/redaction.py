@@ -19,7 +19,7 @@ _VALUE: Final = r"(?!\[|\{|env:|file:)(\"[^\"]*\"|'[^']*'|(?:bearer\s+)?[^\s,;\]
 _BESIDE: Final = re.compile(rf"(?i)([\w.-]*{_WORDS}[\w-]*[\"']?\s*[:=]\s*){_VALUE}")
 _REFERENCE: Final = re.compile(r"(?:env|file):\S*")
 SHAPES: Final = (
-    re.compile(r"\bqd_[0-9a-f]{8}_[\w-]{16,}"),  # our tokens and login codes
+    re.compile(r"\bqdr?_[0-9a-f]{8}_[\w-]{16,}"),  # our tokens and login codes
     re.compile(r"\bS[OANUCX][A-Z2-7]{48,}\b"),  # seeds of NATS keys
     re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*"),  # JSON Web Tokens
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),

@@ -24,6 +24,7 @@ def test_a_known_value_is_gone_from_any_text_in_every_way_it_is_written(value, b
     "secret",
     [
         "qd_0b55d336_06SqPpyaZ6CTQlzZ68-ZXY73ecPkFCDyUvAkdARoN1g",
+        "qdr_0b55d336_06SqPpyaZ6CTQlzZ68-ZXY73ecPkFCDyUvAkdARoN1g",
         SEED,
         "eyJhbGciOiJFZDI1NTE5In0.eyJqdGkiOiJYIn0.c2lnbmF0dXJl",
         "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQ\n-----END PRIVATE KEY-----",
