@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 SITE := src/quarterdeck/site/manifest.json
-TESTS := $(BIN)/python -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder
+TESTS := $(BIN)/python -m pytest tests -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: up test land prove fuzz check lock bench docs screenshots down clean
 

@@ -4,6 +4,7 @@ A line of JSON on standard input is a run: its folder, with the tree in `src`, a
 the signal that ended it, below zero. What it said is in the folder's `said`. Nothing of `quarterdeck` may be imported before the fork.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -14,7 +15,19 @@ from pathlib import Path
 
 import pytest
 
-SLOW = ("fastapi", "httpx", "hypothesis", "jinja2", "nats", "nkeys", "pydantic", "ruamel.yaml", "sqlalchemy.dialects.sqlite", "uvicorn")
+SLOW = (
+    "alembic.command",
+    "fastapi",
+    "httpx",
+    "hypothesis",
+    "jinja2",
+    "nats",
+    "nkeys",
+    "pydantic",
+    "ruamel.yaml",
+    "sqlalchemy.dialects.sqlite",
+    "uvicorn",
+)
 PLUGINS = ("no:cacheprovider", "pytest_timeout", "_hypothesis_pytestplugin")
 TEST_SECONDS, RUN_SECONDS = 40, 100
 
@@ -23,6 +36,7 @@ def serve() -> None:
     for name in SLOW:
         importlib.import_module(name)
     assert len([*Path("/proc/self/task").iterdir()]) == 1, "an import started a thread, and a fork would not have it"
+    gc.freeze()  # no child looks for garbage in what all share
     for line in sys.stdin:
         run = json.loads(line)
         child = os.fork()
