@@ -23,6 +23,7 @@ spec:
   issuer: {issuer}
   client_id: quarterdeck
   client_secret: file:oidc.secret
+  audience: quarterdeck
   scopes: [openid, profile, email, groups]
   grants:
     - {{claim: groups, has: ops, role: operator}}

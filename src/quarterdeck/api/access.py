@@ -7,6 +7,7 @@ What he may do is said by the route that will answer (roles.py); a route that sa
 
 from __future__ import annotations
 
+import ipaddress
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ HARDENED: Final = (
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 )
+_BRING: Final = frozenset({"/login", "/v1/login/token", "/v1/login/device/token"})
+"""Where somebody brings a secret in another way: a right one is let in even from an address that asks for too much without any."""
 Known = Callable[[str], Token | None]
 """A token's secret → its id and what it allows; None when it is not valid."""
 
@@ -80,7 +83,9 @@ class Guard:
             await turned_away(error, scope)(scope, receive, send)
             return
         scope.update(actor=caller.actor, grant=caller.grant, session=caller.session, until=caller.until, cookie=self.door.cookie)
-        scope.update(sign_in=self.sign_in(), failed=partial(self.backoff.failed, _address(scope)), take=self.rates.take)
+        scope.update(
+            sign_in=self.sign_in(), failed=partial(self.backoff.failed, _address(scope)), take=self.rates.take, address=_host(scope)
+        )
         owner = None if caller.actor.via == "socket" else caller.actor.name
         await Exchange(scope, receive, send, self.streams, owner, caller.until).run(self.app)
 
@@ -93,7 +98,9 @@ class Guard:
         if not by_socket:
             self._same_site(scope, headers)
         caller = self._socket_peer(scope) if by_socket else self._bearer(scope, headers)
-        if caller.actor.via != "socket" and caller.grant is not None:
+        if caller.grant is None and scope["path"] not in _BRING:
+            self.rates.take(_host(scope))
+        elif caller.actor.via != "socket":
             self.rates.take(caller.actor.name, SUBMISSION if (scope["method"], scope["path"]) == ("POST", "/v1/tasks") else 1.0)
         return caller
 
@@ -147,6 +154,16 @@ def hardened(send: Send) -> Send:
 
 def _address(scope: Scope) -> str:
     return str((scope.get("client") or ("", 0))[0])
+
+
+def _host(scope: Scope) -> str:
+    """The address as it is counted: of IPv6 the network, of which everybody has one (RFC 6177)."""
+    text = _address(scope)
+    try:
+        found = ipaddress.ip_address(text.removeprefix("::ffff:"))
+    except ValueError:  # the unix socket
+        return f"address:{text}"
+    return f"address:{ipaddress.ip_network((found, 64), strict=False).network_address if found.version == 6 else found}"  # noqa: PLR2004
 
 
 def _secret(headers: Headers, cookie: str) -> tuple[str, bool]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from quarterdeck.api.devices import LIVES, SIGNS
 from quarterdeck.api.roles import needs, open_to_anyone
 from quarterdeck.api.services import Caller, Given
-from quarterdeck.api.tokens import MONTH, USER
+from quarterdeck.api.tokens import MONTH
 from quarterdeck.clock import iso
 from quarterdeck.errors import Forbidden, UserError
 from quarterdeck.model.grant import Grant, Role
@@ -24,6 +24,8 @@ from quarterdeck.version import API_VERSION
 router = APIRouter(prefix="/v1/login/device")
 INTERVAL: Final = 1.0
 """Seconds between two looks of the program."""
+COST: Final = 50.0
+"""What asking, and letting in, cost of the requests that an address or an identity may make: one a second goes on for ever."""
 _LEAST: Final = 60.0
 Code = Annotated[str, Path(pattern=rf"^[{SIGNS}]{{4}}-[{SIGNS}]{{4}}$")]
 Json = dict[str, Any]
@@ -33,7 +35,7 @@ class AskBody(BaseModel):
     """`host` is the machine that asks, by its own word."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    host: str = Field(default="", pattern=USER, max_length=100)
+    host: str = Field(default="", pattern=r"^[A-Za-z0-9._-]*$", max_length=64)
 
 
 class SecretBody(BaseModel):
@@ -54,6 +56,7 @@ class AnswerBody(BaseModel):
 @router.post("", **open_to_anyone())
 async def ask(body: AskBody, given: Given, request: Request) -> Json:
     """Wait to be let in: `code` is shown to people, `secret` is asked with at `/v1/login/device/token`."""
+    request.scope["take"](request.scope["address"], COST)
     address = str((request.scope.get("client") or ("", 0))[0])
     code, secret = given.devices.begin(body.host, address, given.clock.now())
     told = {"secret": secret, "code": code, "url": f"{given.url}/login/device?code={code}"}
@@ -70,11 +73,15 @@ async def collect(body: SecretBody, given: Given, request: Request) -> Json:
         raise
     head = {"apiVersion": API_VERSION, "kind": "DeviceLogin"}
     if found.granted is None:
+        if found.refused:
+            given.devices.forget(found)
         return {**head, "state": "refused" if found.refused else "waiting"}
     grant, actor, until = found.granted
     user, lives = actor.on_behalf_of, until - given.clock.now()
-    note = f"qd login{f' on {found.host}' if found.host else ''}"
-    id_, secret = await given.store.write(lambda tx: tokens.create(tx, grant, lives, note, user, "refresh", actor=actor))
+    if lives < 1 or not given.devices.forget(found):
+        raise Forbidden("what was given has ended already", hint="run qd login again")
+    note, parent = f"qd login{f' on {found.host}' if found.host else ''}", actor.name.removeprefix("token:") if actor.via == "http" else ""
+    id_, secret = await given.store.write(lambda tx: tokens.create(tx, grant, lives, note, user, "refresh", actor=actor, parent=parent))
     allowed = {"role": grant.role, "cluster": grant.place or None, "user": user, "expires": iso(until)}
     return {**head, "state": "allowed", "id": id_, "token": secret, **allowed}
 
@@ -92,6 +99,7 @@ async def waiting(code: Code, given: Given) -> Json:
 async def answer(code: Code, body: AnswerBody, given: Given, caller: Caller, request: Request) -> Json:
     """Let a program in with at most one's own rights, until one's own session ends; or say no."""
     now, own = given.clock.now(), given.grant
+    request.scope["take"](caller.name, COST)
     role = body.role or own.role
     if not own.at_least(role):
         raise Forbidden(f"nobody gives away the role {role} who is {own.role}", hint=f"choose {own.role} or less")

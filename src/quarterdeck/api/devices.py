@@ -9,17 +9,17 @@ from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from quarterdeck.api.errors import TooMany
 from quarterdeck.errors import Conflict, Forbidden, NotFound
 from quarterdeck.model.grant import Grant
 from quarterdeck.model.records import Actor
 
 LIVES: Final = 600.0
 """Seconds in which somebody may let a program in."""
-EACH: Final = 5
-"""Programs of one address that may wait; one more pushes out the oldest of that address."""
-MOST: Final = 200
+MOST: Final = 1_000
+"""Programs that may wait. One address alone cannot fill it: it may ask once a second."""
 SIGNS: Final = "BCDFGHJKLMNPQRSTVWXZ"
-"""No vowels, so that no code is a word (RFC 8628, section 6.1): 20^8 codes, of which at most 200 mean something."""
+"""No vowels, so that no code is a word (RFC 8628, section 6.1): 20^8 codes, of which at most 1,000 mean something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,10 @@ class Devices:
     _asked: OrderedDict[str, Asked] = field(default_factory=OrderedDict)
 
     def begin(self, host: str, address: str, now: float) -> tuple[str, str]:
-        """(code for people, secret for the program)."""
+        """(code for people, secret for the program). Raises TooMany: nobody who waits is pushed out."""
         self._drop(now)
-        mine = [code for code, one in self._asked.items() if one.address == address]
-        for code in mine[: max(0, len(mine) - EACH + 1)]:
-            del self._asked[code]
-        while len(self._asked) >= MOST:
-            self._asked.popitem(last=False)
+        if len(self._asked) >= MOST:
+            raise TooMany(f"{MOST} programs wait to be let in", hint="qd token create on the machine itself makes a token", retry_after=60)
         secret, signs = secrets.token_urlsafe(32), "".join(secrets.choice(SIGNS) for _ in range(8))
         code = f"{signs[:4]}-{signs[4:]}"
         self._asked[code] = Asked(_hash(secret), host, address, now + LIVES)
@@ -72,15 +69,18 @@ class Devices:
         return found
 
     def collect(self, secret: str, now: float) -> Asked:
-        """How it stands with a program; with an answer it waits no longer. Raises Forbidden for a secret that nobody waits with."""
+        """How it stands with a program. Raises Forbidden for a secret that nobody waits with."""
         self._drop(now)
         shown = _hash(secret)
-        for code, one in self._asked.items():
+        for one in self._asked.values():
             if hmac.compare_digest(one.secret, shown):
-                if one.granted or one.refused:
-                    del self._asked[code]
                 return one
         raise Forbidden("nobody waits with that secret, or its ten minutes are over", hint="run qd login again")
+
+    def forget(self, asked: Asked) -> bool:
+        """It waits no longer. Whether it did: of two that collect at once one is given something."""
+        found = next((code for code, one in self._asked.items() if one.secret == asked.secret), None)
+        return found is not None and self._asked.pop(found) is not None
 
     def _drop(self, now: float) -> None:
         for code in [code for code, one in self._asked.items() if now >= one.until]:

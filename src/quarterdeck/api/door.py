@@ -93,8 +93,11 @@ class Door:
 
     @property
     def cookie(self) -> str:
-        """The name of the session's cookie. Browsers keep cookies by host, so without the port two fleets would log each other out."""
-        return f"quarterdeck-{self.port}"
+        """The name of the session's cookie. Browsers keep cookies by host, so without the port two fleets would log each other out.
+
+        With the prefix no other host of the domain can set it (RFC 6265bis, section 4.1.3.2).
+        """
+        return f"{'__Host-' if self.url.startswith('https:') else ''}quarterdeck-{self.port}"
 
     @property
     def here(self) -> str:

@@ -75,7 +75,7 @@ async def logout(given: Given, request: Request, caller: Caller) -> RedirectResp
     if request.scope["session"]:
         await given.store.write(lambda tx: tokens.revoke(tx, caller.name.removeprefix("token:"), caller, "logged out"))
     response = RedirectResponse("/login", status_code=303)
-    response.delete_cookie(request.scope["cookie"], path="/")
+    response.delete_cookie(request.scope["cookie"], path="/", secure=given.url.startswith("https:"), httponly=True, samesite="strict")
     return response
 
 

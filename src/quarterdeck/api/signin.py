@@ -15,10 +15,10 @@ from quarterdeck.api.services import Given, Services
 from quarterdeck.errors import Forbidden, NotFound
 from quarterdeck.model.grant import Grant
 from quarterdeck.model.records import Actor
-from quarterdeck.signin.flow import BACK, LIVES, Flow, Person
+from quarterdeck.signin.flow import LIVES, Flow
+from quarterdeck.signin.flow import Answer as Answered
 from quarterdeck.signin.jwt import LONGEST as LONGEST_JWT
 from quarterdeck.store import tokens
-from quarterdeck.store.tokens import ACCESS_LIVES
 from quarterdeck.version import API_VERSION
 
 router = APIRouter()
@@ -59,9 +59,8 @@ async def start(
         return RedirectResponse(f"{given.url}{START}?next={quote(landing, safe='')}", status_code=303)
     address, kept = await flow.begin(landing)
     response = RedirectResponse(address, status_code=303)
-    secure = given.url.startswith("https:")
     # not Strict: the provider's page is another site, and it is from there that the browser comes back
-    response.set_cookie(_cookie(request), kept, max_age=int(LIVES), httponly=True, secure=secure, samesite="lax", path=BACK)
+    response.set_cookie(_cookie(request), kept, max_age=int(LIVES), httponly=True, secure=_secure(given), samesite="lax", path="/")
     return response
 
 
@@ -77,17 +76,19 @@ async def callback(  # noqa: PLR0917 what a provider says (OpenID Connect Core, 
 ) -> Response:
     """Where the provider sends a browser back to, with a code that is traded for who it is: a session begins."""
     flow = _flow(given)
-    if error:
-        raise Forbidden(f"{flow.sign_in.host} let nobody in: {error_description or error}", hint="begin again, or use qd open")
+    request.scope["take"](request.scope["address"], COST)
     try:
-        person, landing = await flow.finish(request.cookies.get(_cookie(request), ""), state, code, iss)
+        answer = Answered(state, code, iss, error_description or error)
+        person, landing = await flow.finish(request.cookies.get(_cookie(request), ""), answer)
     except Forbidden:
         request.scope["failed"]()
         raise
-    lives = float(flow.sign_in.session)
-    secret = await _begun(given, person, lives, "signed in")
+    request.scope["take"](f"subject:{person.subject}", COST)
+    lives, actor = float(flow.sign_in.session), Actor(f"oidc:{person.subject}", "login", person.user)
+    note = f"signed in: {person.subject}"[:200]
+    _, secret = await given.store.write(lambda tx: tokens.create(tx, person.grant, lives, note, person.user, actor=actor))
     response = welcomed(request, given, secret, landing, lives)
-    response.delete_cookie(_cookie(request), path=BACK)
+    response.delete_cookie(_cookie(request), path="/", secure=_secure(given), httponly=True, samesite="lax")
     return response
 
 
@@ -102,19 +103,12 @@ async def _refreshed(secret: str, given: Services, request: Request) -> dict[str
 async def _exchanged(secret: str, flow: Flow, given: Services, request: Request) -> dict[str, Any]:
     person = await flow.recognised(secret)
     request.scope["take"](f"subject:{person.subject}", COST)
-    lives = min(ACCESS_LIVES, person.until - given.clock.now())
-    if lives < 1:  # within the leeway of two clocks
+    left = person.until - given.clock.now()
+    if left < 1:  # within the leeway of two clocks
         raise Forbidden("the provider's token has expired", hint="get a fresh one there")
-    access = await _begun(given, person, lives, "traded for a token of the provider")
+    subject, actor = f"{person.issuer} {person.subject}", Actor(f"oidc:{person.subject}", "login", person.user)
+    access, lives = await given.store.write(lambda tx: tokens.vouched(tx, subject, person.since, person.grant, left, person.user, actor))
     return _access(access, lives, person.grant, person.user)
-
-
-async def _begun(given: Services, person: Person, lives: float, how: str) -> str:
-    """The secret of a token for somebody whom the provider named."""
-    actor = Actor(f"oidc:{person.subject}", "login", person.user)
-    note = f"{how}: {person.subject}"[:200]
-    _, secret = await given.store.write(lambda tx: tokens.create(tx, person.grant, lives, note, person.user, actor=actor))
-    return secret
 
 
 def _access(secret: str, lives: float, grant: Grant, user: str) -> dict[str, Any]:
@@ -127,6 +121,10 @@ def _flow(given: Services) -> Flow:
     if given.sign_in is None:
         raise NotFound("this control plane knows no sign-in provider", hint="qd up --sign-in FILE names one; qd open prints a login link")
     return given.sign_in
+
+
+def _secure(given: Services) -> bool:
+    return given.url.startswith("https:")
 
 
 def _cookie(request: Request) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
@@ -20,15 +21,27 @@ from quarterdeck.cli.render import show
 from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Session
 from quarterdeck.cli.usage import UsageError
+from quarterdeck.client import access
 from quarterdeck.client.contexts import Context, Contexts, location, made
 from quarterdeck.client.doors import Remote, checked
-from quarterdeck.client.wire import Wire
+from quarterdeck.client.wire import NO_TOKEN, UNKNOWN, Wire
 from quarterdeck.clock import SystemClock
 from quarterdeck.durable import write_synced
-from quarterdeck.errors import Conflict, Forbidden, Transient, UserError
+from quarterdeck.errors import Conflict, Forbidden, NotFound, QuarterdeckError, Terminal, Transient, UserError
 from quarterdeck.version import API_VERSION
 
 _ASK: Final = "/v1/login/device"
+_CODE: Final = re.compile(r"[B-DF-HJ-NP-TV-XZ]{4}-[B-DF-HJ-NP-TV-XZ]{4}")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A login that waits to be confirmed: `interval` and `lives` are seconds."""
+
+    code: str
+    secret: str
+    interval: float
+    lives: float
 
 
 def login(
@@ -53,24 +66,26 @@ def login(
     remote = context.place
     assert isinstance(remote, Remote)  # noqa: S101 made of a URL above
     wire = Wire(replace(remote, nobody=True), SystemClock())
-    asked = wire.post(_ASK, {"host": socket.gethostname()[:100]})
-    session.say(f"open    {clean(asked['url'])}\nconfirm {clean(asked['code'])}, if your browser shows the same")
-    _browse(session, asked["url"])
+    asked = _asked(wire)
+    page = f"{remote.url}/login/device?code={asked.code}"
+    session.say(f"open    {page}\nconfirm {asked.code}, if your browser shows the same")
+    _browse(session, page)
     try:
         given = _wait(wire, asked)
     except KeyboardInterrupt:
         session.say("\nnothing was given")
         return 130
-    _keep(remote.token_file, given["token"])
+    _end(remote)
+    _keep(remote.token_file, str(given["token"]))
     contexts = Contexts.read(os.environ)
     replace(contexts, known={**contexts.known, context.name: context}, current=context.name).write()
     document: dict[str, Any] = {"apiVersion": API_VERSION, "kind": "Context", "name": context.name, **context.written()}
-    document |= {key: given[key] for key in ("role", "cluster", "user", "expires")}
+    document |= {key: given.get(key) for key in ("role", "cluster", "user", "expires")}
 
     def text(screen: Screen) -> None:
-        who = f"{clean(given['user'])} is" if given["user"] else "you are"
-        place = f" of {clean(given['cluster'])}" if given["cluster"] else ""
-        screen.line(f"{who} let into {clean(context.name)} as {given['role']}{place} until {clean(given['expires'])}")
+        who = f"{clean(document['user'])} is" if document["user"] else "you are"
+        place = f" of {clean(document['cluster'])}" if document["cluster"] else ""
+        screen.line(f"{who} let into {clean(context.name)} as {clean(document['role'])}{place} until {clean(document['expires'])}")
 
     show(session, document, text, name=context.name)
     session.say(f"context {clean(context.name)} is used from now on · next: qd status · qd logout")
@@ -94,15 +109,11 @@ def logout(
         raise UserError(
             "nobody is logged in here by qd login", hint="qd context list shows where to; qd token revoke ends a token you made"
         )
-    ended = ""
-    if context.place.token_file.exists():
-        try:
-            ended = str(Wire(context.place, SystemClock()).delete("/v1/login")["id"])
-        except (Forbidden, Transient) as error:  # it has ended there already, or nobody is there to be told
-            session.warn([f"not ended there: {error.message}"] if isinstance(error, Transient) else [])
-        context.place.token_file.unlink(missing_ok=True)
-    document = {"apiVersion": API_VERSION, "kind": "Context", "name": context.name, "token": ended or None}
-    show(session, document, lambda screen: screen.line(f"logged out of {clean(context.name)}"), name=context.name)
+    trouble = _end(context.place)
+    session.warn([f"it may still work there: {trouble}"] if trouble else [])
+    document = {"apiVersion": API_VERSION, "kind": "Context", "name": context.name, "ended": not trouble}
+    words = f"logged out of {clean(context.name)}{', here' if trouble else ''}"
+    show(session, document, lambda screen: screen.line(words), name=context.name)
     session.say(f"next: qd login {clean(context.where)} --name {clean(context.name)}")
 
 
@@ -132,6 +143,24 @@ def _ours(file: Path) -> bool:
     return file.parent == location(os.environ).parent / "tokens"
 
 
+def _end(remote: Remote) -> str:
+    """Revoke what is in the file of a context and forget it here; why that one may still work, nothing when it does not."""
+    trouble = ""
+    try:
+        secret = remote.secret
+    except QuarterdeckError as error:
+        trouble = "" if isinstance(error, NotFound) else error.message
+    else:
+        try:
+            Wire(remote, SystemClock()).delete("/v1/login")
+        except QuarterdeckError as error:
+            known = error.message not in (NO_TOKEN, UNKNOWN)  # it has ended there already
+            trouble = f"{error.message}; qd token revoke {secret.split('_')[1]} there ends it" if known and "_" in secret else ""
+        access.forget(remote.url, secret)
+    remote.token_file.unlink(missing_ok=True)
+    return trouble
+
+
 def _keep(file: Path, token: str) -> None:
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -149,16 +178,29 @@ def _browse(session: Session, url: str) -> None:
     webbrowser.open(url)
 
 
-def _wait(wire: Wire, asked: dict[str, Any]) -> dict[str, Any]:
+def _asked(wire: Wire) -> Asked:
+    """What is shown, and what is asked with. Raises Terminal for no such answer: the code goes to a terminal and a browser."""
+    found = wire.post(_ASK, {"host": re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:64]})
+    try:
+        code, secret = str(found["code"]), str(found["secret"])
+        interval, lives = float(found["interval"]), float(found["expires_in"])
+    except (TypeError, KeyError, ValueError):
+        code = ""
+    if not _CODE.fullmatch(code):
+        raise Terminal(f"{wire.place} gives no code to log in with", hint="is that the URL of a control plane of this version?")
+    return Asked(code, secret, min(max(interval, 0.5), 30.0), min(max(lives, 0.0), 900.0))
+
+
+def _wait(wire: Wire, asked: Asked) -> dict[str, Any]:
     """Until somebody has answered. Raises Forbidden when that one said no, or nobody did in time."""
-    deadline = wire.clock.monotonic() + float(asked["expires_in"])
+    deadline = wire.clock.monotonic() + asked.lives
     while wire.clock.monotonic() < deadline:
-        time.sleep(float(asked["interval"]))
+        time.sleep(asked.interval)
         found: dict[str, Any] = {"state": "waiting"}
         with contextlib.suppress(Transient):  # it restarts: it will have forgotten us, and says so then
-            found = wire.post(f"{_ASK}/token", {"secret": asked["secret"]})
-        if found["state"] == "allowed":
+            found = wire.post(f"{_ASK}/token", {"secret": asked.secret})
+        if found.get("state") == "allowed" and "token" in found:
             return found
-        if found["state"] == "refused":
+        if found.get("state") == "refused":
             raise Forbidden("whoever was asked said no", hint="nothing was given")
     raise Forbidden("nobody confirmed the code in ten minutes", hint="run qd login again")

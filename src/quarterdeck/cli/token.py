@@ -63,7 +63,7 @@ def create(
     session.warn(made["warnings"])
     show(session, made, lambda screen: screen.line(clean(made["token"])), name=made["token"])
     use = "qd context add NAME --url URL --token-file FILE" if refresh else "send it as Authorization: Bearer TOKEN"
-    session.say(f"token {made['id']} works until {clean(made['expires'])} · {use} · next: qd token list")
+    session.say(f"token {clean(made['id'])} works until {clean(made['expires'])} · {use} · next: qd token list")
 
 
 def list_(session: Session) -> None:

@@ -7,10 +7,13 @@ in a pod. Then each hour one request more is made, and what travels with all oth
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+import stat
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +24,8 @@ MARGIN: Final = 60.0
 """Seconds before its end at which an access token is no longer taken; of one that lives shorter than ten of these, a tenth of its life."""
 _REFRESHES: Final = "qdr_"
 _PARTS: Final = 3
+_LONGEST: Final = 4_096
+_KEPT: Final = 86_400.0
 Trade = Callable[[str], Mapping[str, Any]]
 """A secret → what the control plane gives for it: `token`, and `expires_in` seconds."""
 
@@ -32,6 +37,8 @@ class _Access:
 
 
 _HELD: Final[dict[str, _Access]] = {}
+_TRADING: Final = threading.Lock()
+"""Of many that need one at once, one trades and the others take what it got."""
 
 
 def is_traded(secret: str) -> bool:
@@ -42,14 +49,20 @@ def is_traded(secret: str) -> bool:
 def access(url: str, secret: str, now: float, trade: Trade) -> str:
     """The access token for a secret: one that is held, else a new one. `now` is epoch seconds. Raises what `trade` raises."""
     name = _name(url, secret)
-    found = _HELD.get(name) or _read(name)
-    if found is None or now >= found.until:
-        given = trade(secret)
-        lives = float(given["expires_in"])
-        found = _Access(str(given["token"]), now + lives - min(MARGIN, lives / 10))
-        _write(name, found)
-    _HELD[name] = found
-    return found.token
+    held = _HELD.get(name)
+    if held is not None and now < held.until:
+        return held.token
+    with _TRADING, _alone(name):
+        found = _HELD.get(name)
+        if found is None or now >= found.until:
+            found = _read(name)
+        if found is None or now >= found.until:
+            given = trade(secret)
+            lives = float(given["expires_in"])
+            found = _Access(str(given["token"]), now + lives - min(MARGIN, lives / 10))
+            _write(name, found, now)
+        _HELD[name] = found
+        return found.token
 
 
 def forget(url: str, secret: str) -> None:
@@ -69,22 +82,36 @@ def _file(name: str) -> Path:
     return Path(base).absolute() / "quarterdeck" / "access" / name
 
 
+@contextlib.contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """While no other program looks for or trades the same; where nothing can be kept, all do."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            file = _file(name)
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = stack.enter_context(os.fdopen(os.open(file.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "wb"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def _read(name: str) -> _Access | None:
     """What an earlier program kept; a file that makes no sense is none, and one that others could have written is not believed."""
-    file = _file(name)
     try:
-        found = file.stat()
-        if found.st_uid != os.getuid() or found.st_mode & 0o077:
-            return None
-        kept = json.loads(file.read_text())
+        with os.fdopen(os.open(_file(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            found = os.fstat(file.fileno())
+            if found.st_uid != os.getuid() or found.st_mode & 0o077 or not stat.S_ISREG(found.st_mode):
+                return None
+            kept = json.loads(file.read(_LONGEST))
         return _Access(str(kept["token"]), float(kept["until"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
-def _write(name: str, found: _Access) -> None:
-    """Where it cannot be kept, each program trades for itself."""
+def _write(name: str, found: _Access, now: float) -> None:
+    """Where it cannot be kept, each program trades for itself. What has ended, of secrets that were renewed since, goes."""
     file = _file(name)
     with contextlib.suppress(OSError):
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_synced(file, json.dumps({"token": found.token, "until": found.until}).encode(), mode=0o600)
+        for old in file.parent.iterdir():
+            if now - old.stat().st_mtime > _KEPT:
+                old.unlink(missing_ok=True)

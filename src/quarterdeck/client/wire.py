@@ -28,6 +28,8 @@ Query = Mapping[str, object]
 NOTHING: Final[Query] = {}
 NO_TOKEN: Final = "no valid token"  # noqa: S105 a sentence
 """What a control plane says to whoever it does not know."""
+UNKNOWN: Final = "the token is unknown, expired or revoked"
+"""What it says of a token that it shall trade, and does not know."""
 _PATIENCE: Final = 30.0
 """Seconds for one answer."""
 _ABSENCE: Final = 8.0

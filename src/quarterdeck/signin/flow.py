@@ -10,6 +10,7 @@ import base64
 import hashlib
 import hmac
 import json
+import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
@@ -27,18 +28,35 @@ from quarterdeck.signin.provider import Provider
 from quarterdeck.signin.settings import VARIABLE, Claims, SignIn, read
 
 BACK: Final = "/login/callback"
+LOOK_EVERY: Final = 1.0
+"""Seconds between two looks at the file."""
 LIVES: Final = 600.0
 """Seconds from the first page to the last."""
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody (or a program) whom the provider names: `subject` is unique there, `user` is for people, `until` when its word ends."""
+    """Somebody (or a program) whom the provider names: `subject` is unique at the `issuer`, `user` is for people.
+
+    The word was given at `since` and ends at `until`, in epoch seconds.
+    """
 
     grant: Grant
     user: str
+    issuer: str
     subject: str
+    since: float
     until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a browser brings back (OpenID Connect Core, section 3.1.2.5). `issuer`: where it says that it comes from (RFC 9207)."""
+
+    state: str
+    code: str = ""
+    issuer: str | None = None
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +68,7 @@ class _Begun:
     verifier: str
     landing: str
     until: float
+    issuer: str
 
 
 @dataclass(slots=True)
@@ -64,8 +83,11 @@ class Flow:
     back: str
     clock: Clock
     _box: SecretBox = field(default_factory=lambda: SecretBox(secrets.token_bytes(SecretBox.KEY_SIZE)))
-    _read: tuple[tuple[int, ...], Provider | None, str] = ((), None, "")
-    """The file's mark when it was read, who it named, and what was wrong with it."""
+    _provider: Provider | None = None
+    _fault: str = ""
+    _marks: tuple[tuple[int, ...], ...] = ()
+    """Of what the provider was read from, as it was then."""
+    _looked_at: float = -math.inf
 
     @classmethod
     def of(cls, environ: Mapping[str, str], url: str, clock: Clock) -> Flow | None:
@@ -96,77 +118,97 @@ class Flow:
     def fault(self) -> str:
         """What is wrong with the file; nothing when it can be used."""
         self._looked()
-        return self._read[2]
+        return self._fault
 
     def _looked(self) -> Provider | None:
-        mark = _mark(self.file)
-        if mark != self._read[0] or not mark:
-            try:
-                settings = read(self.file, self.environ)
-            except QuarterdeckError as error:
-                self._read = mark, None, "\n".join((error.message, *(error.problems if isinstance(error, SpecError) else ())))
-            else:
-                old = self._read[1]
-                same = old is not None and old.settings == settings
-                self._read = mark, old if same else Provider(settings, self.clock), ""
-        return self._read[1]
+        """Who is named by what the file, the secret and the authority are now, as of a second ago at most."""
+        now = self.clock.monotonic()
+        if now - self._looked_at < LOOK_EVERY:
+            return self._provider
+        self._looked_at, old = now, self._provider
+        if old is not None and self._marks == tuple(map(_mark, old.settings.files)):
+            return old
+        try:
+            settings = read(self.file, self.environ)
+            self._fault, self._marks = "", tuple(map(_mark, settings.files))
+        except (QuarterdeckError, OSError, RuntimeError, ValueError) as error:  # whatever it holds, everybody else is served
+            message = error.message if isinstance(error, QuarterdeckError) else str(error)
+            self._fault = "\n".join((message, *(error.problems if isinstance(error, SpecError) else ())))
+            self._provider = None
+            return None
+        self._provider = old if old is not None and old.settings == settings else Provider(settings, self.clock)
+        return self._provider
 
     async def begin(self, landing: str) -> tuple[str, str]:
         """(where the browser goes, what it has to bring back): for the page `landing`, once."""
-        begun = _Begun(_secret(), _secret(), _secret(), landing, self.clock.now() + LIVES)
+        provider = self.provider
+        sign_in = provider.settings.sign_in
+        begun = _Begun(_secret(), _secret(), _secret(), landing, self.clock.now() + LIVES, sign_in.issuer)
         asked = {
             "response_type": "code",
-            "client_id": self.sign_in.client_id,
+            "client_id": sign_in.client_id,
             "redirect_uri": self.back,
-            "scope": " ".join(self.sign_in.scopes),
+            "scope": " ".join(sign_in.scopes),
             "state": begun.state,
             "nonce": begun.nonce,
             "code_challenge": _unpadded(hashlib.sha256(begun.verifier.encode()).digest()),
             "code_challenge_method": "S256",
         }
-        return await self.provider.sends_to(asked), _unpadded(self._box.encrypt(json.dumps(astuple(begun)).encode()))
+        return await provider.sends_to(asked), _unpadded(self._box.encrypt(json.dumps(astuple(begun)).encode()))
 
-    async def finish(self, kept: str, state: str, code: str, issuer: str | None) -> tuple[Person, str]:
-        """(who came back, the page to land on). `issuer` is what the answer says of where it comes from (RFC 9207). Raises Forbidden."""
-        begun = self._opened(kept)
-        if not hmac.compare_digest(begun.state.encode(), state.encode()) or self.clock.now() >= begun.until:
+    async def finish(self, kept: str, answer: Answer) -> tuple[Person, str]:
+        """(who came back, the page to land on). Raises Forbidden."""
+        begun, provider = self._opened(kept), self.provider
+        sign_in = provider.settings.sign_in
+        if not hmac.compare_digest(begun.state.encode(), answer.state.encode()) or self.clock.now() >= begun.until:
             raise _again("this sign-in was begun in another browser, or more than ten minutes ago")
-        about = await self.provider.about()
-        if issuer != self.sign_in.issuer and (issuer is not None or about.get("authorization_response_iss_parameter_supported") is True):
+        if begun.issuer != sign_in.issuer:
+            raise _again("the provider is another one since this sign-in was begun")
+        always = (await provider.about()).get("authorization_response_iss_parameter_supported") is True
+        if answer.issuer != sign_in.issuer and (answer.issuer is not None or always):
             raise _again("the answer comes from another provider")
-        token = await self.provider.redeem(code, begun.verifier, self.back)
-        claims = await self._claims(token, self.sign_in.client_id)
-        jwt.meant_for_us(claims, self.sign_in.client_id, begun.nonce)
-        return self._person(claims), begun.landing
+        if answer.error:
+            said = "".join(sign for sign in answer.error if sign.isprintable())[:200]
+            raise _again(f"{sign_in.host} let nobody in: {said}")
+        token = await provider.redeem(answer.code, begun.verifier, self.back)
+        claims, _ = await self._claims(provider, token, sign_in.client_id)
+        jwt.meant_for_us(claims, sign_in.client_id, begun.nonce)
+        return _person(sign_in, claims), begun.landing
 
     async def recognised(self, token: str) -> Person:
         """Whom a token of the provider names that a program shows. Raises Forbidden."""
-        return self._person(await self._claims(token, self.sign_in.expects))
+        provider = self.provider
+        sign_in = provider.settings.sign_in
+        if not sign_in.audience:
+            raise Forbidden("programs do not sign in here", hint="an administrator names the audience of their tokens in the sign-in file")
+        claims, typ = await self._claims(provider, token, sign_in.audience)
+        jwt.of_a_program(claims, typ)
+        return _person(sign_in, claims)
 
-    async def _claims(self, token: str, audience: str) -> Claims:
-        algorithm = self.sign_in.algorithm
-        kid = jwt.key_id(token, algorithm)
-        key = jwt.fitting(await self.provider.keys(), algorithm, kid)
+    async def _claims(self, provider: Provider, token: str, audience: str) -> tuple[Claims, str]:
+        """The claims of a token that is right, and its type."""
+        sign_in = provider.settings.sign_in
+        kid, typ = jwt.head_of(token, sign_in.algorithm)
+        key = jwt.fitting(await provider.keys(), sign_in.algorithm, kid)
         if key is None:  # it may be new
-            key = jwt.fitting(await self.provider.keys(fresh=True), algorithm, kid)
+            key = jwt.fitting(await provider.keys(fresh=True), sign_in.algorithm, kid)
         if key is None:
             raise jwt.Refused("no key of the provider fits it")
-        return jwt.verified(token, key, self.sign_in, audience, self.clock.now())
-
-    def _person(self, claims: Claims) -> Person:
-        grant, user = self.sign_in.grant(claims), self.sign_in.name(claims)
-        if grant is None:
-            hint = "an administrator adds a line to grants in the sign-in file; it looks at " + ", ".join(
-                sorted({rule.claim for rule in self.sign_in.grants})
-            )
-            raise Forbidden(f"{self.sign_in.host} knows {user}, and nothing here allows {user} anything", hint=hint)
-        return Person(grant, user, str(claims["sub"]), float(claims["exp"]))
+        return jwt.verified(token, key, sign_in, audience, self.clock.now()), typ
 
     def _opened(self, kept: str) -> _Begun:
         try:
             return _Begun(*json.loads(self._box.decrypt(base64.urlsafe_b64decode(kept + "=" * (-len(kept) % 4)))))
         except (CryptoError, ValueError) as error:
             raise _again("this sign-in was not begun in this browser, or the control plane was restarted since") from error
+
+
+def _person(sign_in: SignIn, claims: Claims) -> Person:
+    grant, user = sign_in.grant(claims), sign_in.name(claims)
+    if grant is None:
+        hint = "an administrator adds a line to the grants of the sign-in file"
+        raise Forbidden(f"{sign_in.host} knows {user}, and nothing here allows {user} anything", hint=hint)
+    return Person(grant, user, sign_in.issuer, str(claims["sub"]), float(claims["iat"]), float(claims["exp"]))
 
 
 def _again(why: str) -> Forbidden:

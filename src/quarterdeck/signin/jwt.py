@@ -30,10 +30,13 @@ _KINDS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     **{f"ES{bits}": ("EC", (curve,)) for bits, curve in ((256, "P-256"), (384, "P-384"), (512, "P-521"))},
     "Ed25519": ("OKP", ("Ed25519",)),
 }
+_LAST: Final = 253_402_300_800
+"""The year 10,000, where times of the standard library end."""
 _LONGEST_SUB: Final = 255
 """OpenID Connect Core, section 2."""
 
 
+_TYPES: Final = frozenset({"", "jwt", "at+jwt"})
 _CLAIMS: Final = {
     "iss": "another issuer made it (iss)",
     "aud": "it is for another audience (aud)",
@@ -49,8 +52,8 @@ class Refused(Forbidden):
         super().__init__(f"the provider's token is refused: {why}", hint="docs/access tells what is asked of it; get a fresh one there")
 
 
-def key_id(token: str, algorithm: str) -> str | None:
-    """The id of the key that a token says it was signed with; None when it says none. Raises Refused for what cannot be one of ours."""
+def head_of(token: str, algorithm: str) -> tuple[str | None, str]:
+    """(the id of the key that a token says it was signed with, or None; its type, or ""). Raises Refused for what cannot be one of ours."""
     if len(token) > LONGEST:
         raise Refused(f"it is longer than {LONGEST:,} characters")
     parts = token.split(".")
@@ -67,7 +70,7 @@ def key_id(token: str, algorithm: str) -> str | None:
     kid = header.get("kid")
     if kid is not None and not isinstance(kid, str):
         raise Refused("the id of its key is no text")
-    return kid
+    return kid, str(header.get("typ", "")).lower().removeprefix("application/")
 
 
 def fitting(keys: Sequence[object], algorithm: str, kid: str | None) -> Key | None:
@@ -102,9 +105,17 @@ def verified(token: str, key: Key, sign_in: SignIn, audience: str, now: float) -
         jwt.JWTClaimsRegistry(now=int(now), leeway=LEEWAY, **asked).validate(claims)
     except (JoseError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise Refused(_told(error)) from error
-    if not 0 < len(claims["sub"]) <= _LONGEST_SUB:
+    if not 0 < len(claims["sub"]) <= _LONGEST_SUB or not claims["sub"].isprintable():
         raise Refused("its sub names nobody")
+    if claims["exp"] > _LAST or claims["iat"] < 0:
+        raise Refused("its times are none")
     return claims
+
+
+def of_a_program(claims: Claims, typ: str) -> None:
+    """Raise Refused for a token that says something else than who a program is (RFC 8725, section 3.11), e.g. that somebody logged out."""
+    if typ not in _TYPES or "events" in claims:
+        raise Refused("it is of another kind than an access token (typ)")
 
 
 def meant_for_us(claims: Claims, client: str, nonce: str) -> None:
@@ -128,5 +139,6 @@ def _told(error: Exception) -> str:
 def _fits(key: Mapping[str, Any], algorithm: str) -> bool:
     kind, curves = _KINDS[algorithm]
     of_kind = key.get("kty") == kind and (not curves or key.get("crv") in curves)
-    verifies = key.get("use", "sig") == "sig" and "verify" in key.get("key_ops", ("verify",))
+    operations = key.get("key_ops", ["verify"])
+    verifies = key.get("use", "sig") == "sig" and isinstance(operations, list) and "verify" in operations
     return of_kind and verifies and key.get("alg", algorithm) == algorithm

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,12 @@ def _session(value: Duration) -> Duration:
     return value
 
 
+def _openid(value: tuple[str, ...]) -> tuple[str, ...]:
+    if "openid" not in value:
+        raise PydanticCustomError("scopes", "must have openid among them: without it a provider names nobody")
+    return value
+
+
 def _some(value: tuple[Rule, ...]) -> tuple[Rule, ...]:
     if not value:
         raise PydanticCustomError("grants", "nobody may do anything: give at least one grant")
@@ -81,23 +88,18 @@ class Rule(_Model):
 
 
 class SignIn(_Model):
-    """What is believed: tokens of `issuer` for `audience` (the client unless it is said), signed with `algorithm`."""
+    """What is believed: tokens of `issuer`, signed with `algorithm`. Those of programs are for `audience`; without it none are traded."""
 
     issuer: Annotated[str, AfterValidator(_address)] = Field(max_length=1_000)
     client_id: str = Field(min_length=1, max_length=500)
     client_secret: Annotated[str, AfterValidator(_reference)] | None = None
     audience: str = Field(default="", max_length=500)
     algorithm: Algorithm = "RS256"
-    scopes: tuple[str, ...] = ("openid", "profile", "email")
+    scopes: Annotated[tuple[str, ...], AfterValidator(_openid)] = ("openid", "profile", "email")
     user: str = Field(default="", max_length=200)
     session: Annotated[Duration, BeforeValidator(Duration.parse), AfterValidator(_session)] = Duration(12 * 3600.0)
     ca: str | None = None
     grants: Annotated[tuple[Rule, ...], AfterValidator(_some)]
-
-    @property
-    def expects(self) -> str:
-        """The audience of tokens that programs show."""
-        return self.audience or self.client_id
 
     @property
     def host(self) -> str:
@@ -113,8 +115,10 @@ class SignIn(_Model):
         """By which name somebody stands in the journal: the claim `user`, else the first there is of those that are usual."""
         for claim in (self.user,) if self.user else _NAMES:
             found = looked_up(claims, claim)
-            if isinstance(found, str) and found and (claim != "email" or claims.get("email_verified") is True):
-                return "".join(sign for sign in found if sign.isprintable())[:100]
+            if isinstance(found, str) and (claim != "email" or claims.get("email_verified") is True):
+                shown = "".join(sign for sign in found if sign.isprintable()).strip()[:100]
+                if shown:
+                    return shown
         return str(claims["sub"])[:100]
 
 
@@ -131,6 +135,8 @@ class Settings:
     sign_in: SignIn
     secret: str = ""
     authority: Path | None = None
+    files: tuple[Path, ...] = ()
+    """What it was read from."""
 
 
 def looked_up(claims: Claims, name: str) -> Any:
@@ -154,11 +160,19 @@ def read(path: Path, environ: Mapping[str, str]) -> Settings:
     found = _parsed(text, str(path)).spec
     folder = path.absolute().parent
     secret = secrets.resolve(found.client_secret, base=folder, environ=environ).strip() if found.client_secret else ""
-    authority = folder / Path(found.ca).expanduser() if found.ca else None
-    if authority and not authority.is_file():
-        hint = "name the PEM file of who signed the provider's certificate"
-        raise UserError(f"ca: there is no file {authority}", where=str(path), hint=hint)
-    return Settings(found, secret, authority)
+    authority = _authority(folder, found.ca, path) if found.ca else None
+    kept = secrets.file_of(found.client_secret, base=folder) if found.client_secret else None
+    return Settings(found, secret, authority, tuple(one for one in (path, kept, authority) if one))
+
+
+def _authority(folder: Path, ca: str, path: Path) -> Path:
+    try:
+        found = folder / Path(ca).expanduser()
+        ssl.create_default_context(cafile=str(found))
+    except (OSError, RuntimeError, ValueError) as error:  # ssl.SSLError is an OSError; ~nobody is a RuntimeError
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise UserError(f"ca: {ca[:200]} cannot be used: {reason}", where=str(path), hint="name the PEM file of an authority") from error
+    return found
 
 
 def _parsed(text: str, filename: str) -> _File:

@@ -30,7 +30,10 @@ def resolve(reference: str, *, base: Path, environ: Mapping[str, str]) -> str:
         if place not in environ:
             raise UserError(f"the environment variable {place} is not set", hint=f"export {place}=… before qd, or use file:PATH")
         return environ[place]
-    path = file_of(reference, base=base)
+    try:
+        path = file_of(reference, base=base)
+    except RuntimeError as error:  # ~ of a user who does not exist
+        raise UserError(f"{place} cannot be read: {error}", hint=_WHAT) from error
     if path is not None:
         return _content(path, place)
     raise UserError(f"{reference!r} is not a secret reference", hint="write env:VARIABLE or file:PATH")

@@ -78,7 +78,7 @@ class Api:
     async def _ask(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         """Through the application's own routes, as the same caller; the application itself applies the rule of each."""
         bare, _, query = path.partition("?")
-        kept = ("type", "asgi", "http_version", "scheme", "server", "client", "actor", "grant", "until")
+        kept = ("type", "asgi", "http_version", "scheme", "server", "client", "actor", "grant", "until", "take", "address")
         scope = {
             **{key: self.request.scope[key] for key in kept},
             "method": method,

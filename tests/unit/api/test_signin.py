@@ -12,7 +12,7 @@ from tests.unit.signin.answering import answering
 from tests.unit.signin.issuing import EC, NOW, OTHER, RSA, but, by_secret, signed, unsigned
 
 from quarterdeck.signin import provider as providers
-from quarterdeck.signin.flow import LIVES, Flow
+from quarterdeck.signin.flow import LIVES, LOOK_EVERY, Flow
 
 PAGE = {"accept": "text/html,*/*"}
 FILE = """\
@@ -22,6 +22,7 @@ spec:
   issuer: {issuer}
   client_id: quarterdeck
   client_secret: file:oidc.secret
+  audience: quarterdeck
   session: 8h
   grants:
     - {{claim: groups, has: ops, role: admin}}
@@ -137,7 +138,7 @@ def test_the_cookies_are_closed_to_scripts_and_to_other_sites(browser, provider)
     begun = browser.get("/login/start").headers["set-cookie"]
     assert "HttpOnly" in begun
     assert "samesite=lax" in begun.lower(), "the provider's page is another site, and sends the browser back"
-    assert "Path=/login/callback" in begun
+    assert "Path=/;" in begun
     done = signs_in(browser, provider).headers["set-cookie"]
     assert "HttpOnly" in done
     assert "samesite=strict" in done.lower()
@@ -233,11 +234,22 @@ def test_an_id_token_that_is_not_right_lets_nobody_in(browser, provider, claims)
     assert "quarterdeck-7410" not in browser.cookies
 
 
-def test_what_the_provider_says_of_a_refusal_is_shown_as_text(browser):
-    answer = browser.back(error="access_denied", error_description="<script>alert(1)</script>")
+def test_what_the_provider_says_of_a_refusal_is_shown_as_text(browser, provider):
+    said = {"error": "access_denied", "error_description": f"<script>alert(1)</script>\x1b[2J{'x' * 500}"}
+    answer = browser.back(state=browser.begin()["state"], iss=provider.issuer, **said)
     assert answer.status == 403
     assert "&lt;script&gt;" in answer.text
     assert "<script>" not in answer.text
+    assert "\x1b" not in answer.text
+    assert "x" * 200 not in answer.text
+
+
+def test_a_stranger_writes_nothing_on_our_page(control, browser, provider):
+    for said in ({}, {"state": "guess"}, {"state": "guess", "iss": provider.issuer}):
+        answer = browser.back(error="x", error_description="Call 555 now", **said)
+        assert (answer.status, "555" in answer.text) == (403, False)
+    asked = browser.begin()
+    assert "555" not in browser.back(state=asked["state"], iss="https://evil.example", error_description="Call 555 now", error="x").text
 
 
 def test_a_code_that_is_refused_is_told(browser, provider):
@@ -362,8 +374,10 @@ def test_known_keys_are_used_while_the_provider_is_away(control, provider):
 def test_the_file_is_read_anew_when_it_changes_and_lets_nobody_in_while_it_has_faults(control, browser, provider):
     assert trade(control, provider.token(groups=["cooks"])).status == 403
     control.file.write_text(FILE.format(issuer=provider.issuer) + "    - {claim: groups, has: cooks, role: viewer}\n")
+    control.engine.clock.advance(LOOK_EVERY)
     assert trade(control, provider.token(groups=["cooks"])).json["role"] == "viewer"
     control.file.write_text(FILE.format(issuer=provider.issuer) + "    - {claim: groups, has: SECRET, roll: viewer}\n")
+    control.engine.clock.advance(LOOK_EVERY)
     refused = trade(control, provider.token())
     assert (refused.status, "SECRET" in refused.text) == (503, False)
     assert "Sign in with" not in browser.get("/").text
@@ -372,8 +386,10 @@ def test_the_file_is_read_anew_when_it_changes_and_lets_nobody_in_while_it_has_f
     told = control.stranger("GET", "/v1/version", headers={"authorization": f"Bearer {viewer}"}).json["sign_in"]
     assert told["fault"] == "it has faults"
     control.file.unlink()
+    control.engine.clock.advance(LOOK_EVERY)
     assert trade(control, provider.token()).status == 503
     control.file.write_text(FILE.format(issuer=provider.issuer))
+    control.engine.clock.advance(LOOK_EVERY)
     assert trade(control, provider.token()).status == 200
 
 

@@ -32,7 +32,7 @@ def sign_in(*grants, **fields):
 
 def test_the_least_that_a_file_says(file):
     found = read(file(text()), {})
-    assert (found.sign_in.algorithm, found.sign_in.session, found.sign_in.expects, found.secret) == ("RS256", 43_200, "quarterdeck", "")
+    assert (found.sign_in.algorithm, found.sign_in.session, found.sign_in.audience, found.secret) == ("RS256", 43_200, "", "")
 
 
 def test_a_secret_is_read_from_where_the_file_says(file, tmp_path):
@@ -60,6 +60,7 @@ WRONG = {
     "nobody": ({"grants": "[]"}, "give at least one grant"),
     "a role that is not": ({"grants": "[{claim: a, has: b, role: root}]"}, "'root' is none of"),
     "a cluster that is a pattern": ({"grants": '[{claim: a, has: b, role: viewer, cluster: "*"}]'}, "spec.grants.0.cluster"),
+    "scopes that name nobody": ({"scopes": "[profile]"}, "must have openid among them"),
     "a session of a minute": ({"session": "1m"}, "must be from 5m to 7d"),
     "a session of a year": ({"session": "365d"}, "must be from 5m to 7d"),
     "a session in words": ({"session": "long"}, "a duration with its unit"),
@@ -89,8 +90,18 @@ def test_a_file_that_is_not_there_or_no_text_is_told(file, tmp_path):
     (tmp_path / "latin.yaml").write_bytes(b"kind: \xff\n")
     with pytest.raises(UserError, match="not UTF-8"):
         read(tmp_path / "latin.yaml", {})
-    with pytest.raises(UserError, match="there is no file"):
-        read(file(text(ca="none.pem")), {})
+
+
+@pytest.mark.parametrize("ca", ["none.pem", "~nobodyhere/x.pem", "x" * 5_000, ".", "signin.yaml"])
+def test_an_authority_that_cannot_be_used_is_told(file, ca):
+    with pytest.raises(UserError, match="cannot be used"):
+        read(file(text(ca=ca)), {})
+
+
+@pytest.mark.parametrize("path", ["none", "~nobodyhere/x", "x" * 5_000, "."])
+def test_a_secret_that_cannot_be_read_is_told(file, path):
+    with pytest.raises(UserError):
+        read(file(text(client_secret=f"file:{path}")), {})
 
 
 def test_the_first_grant_that_means_somebody_counts():
@@ -149,4 +160,5 @@ def test_the_name_in_the_journal_is_text_for_a_line():
     assert found.name({"sub": "u-1", "preferred_username": "a\n\x1b[31mda\u202e"}) == "a[31mda"
     assert found.name({"sub": "u-1", "preferred_username": ["ada"]}) == "u-1"
     assert found.name({"sub": "u-1", "preferred_username": "a" * 500}) == "a" * 100
+    assert found.name({"sub": "u-1", "preferred_username": "\u200b\u202e"}) == "u-1"
     assert sign_in(("groups", "ops", "admin"), user="oid").name({"sub": "u-1", "oid": "42", "preferred_username": "ada"}) == "42"
