@@ -49,7 +49,9 @@ def world(fake, documents):
     fake.answers["GET", "/v1/changes"] = documents.listed(changes)
     verbs = {"judge": {"doc": "Look at it."}, "score": {"doc": ""}}
     fake.answers["GET", "/v1/agents/analysts/analyst"] = {"name": "analysts/analyst", "verbs": verbs}
-    fake.answers["GET", "/v1/tokens"] = documents.listed([{"id": "0b55d336", "role": "viewer", "note": "wall"}])
+    fake.answers["GET", "/v1/tokens"] = documents.listed(
+        [{"id": "0b55d336", "role": "viewer", "note": "wall"}, {"id": "1c66e447", "role": "viewer", "user": "alice"}]
+    )
     done = {"id": "01M8HXFD25B4EETYEXX2273T60", "key": "first/08:43", "state": "done", "target": "collectors/intake"}
     fake.answers["GET", "/v1/tasks"] = {**documents.listed([done]), "next": None}
 
@@ -76,7 +78,8 @@ def again_until(offered, completed, *words):
         (("revert", ""), ["12"]),
         (("ask", "analysts/analyst", ""), ["judge", "score"]),
         (("ask", "analysts/analyst-1", "sc"), ["score"]),
-        (("token", "revoke", ""), ["0b55d336"]),
+        (("token", "revoke", "0"), ["0b55d336"]),
+        (("token", "revoke", "--user", ""), ["alice"]),
         (("journal", "--target", "analysts/analyst-"), ["analysts/analyst-0", "analysts/analyst-1"]),
         (("get", "tasks", "--state", "de"), ["dead"]),
         (("get", "messages", "--state", "o"), ["open"]),

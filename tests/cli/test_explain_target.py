@@ -28,6 +28,12 @@ def test_explain_is_one_screen(fake, qd, documents):
     ]
 
 
+def test_a_system_is_called_by_its_name_with_one_colon_behind_it(fake, qd):
+    fake.answers["GET", "/v1/explain"] = {"target": "hello:", "sentence": "agents: 3 of 3 ready"}
+    assert qd("explain", "hello:").out.splitlines()[0] == "hello: agents: 3 of 3 ready"
+    assert qd("explain", "hello:", "-o", "name").out == "hello:\n"
+
+
 def test_explain_shows_the_last_plan_that_was_carried_out_beside_what_is_pending(fake, qd, documents):
     step = {"at": "2026-11-24T16:12:02.500Z", "target": "analysts/analyst", "reason": "replicas 3 → 5"}
     failed = {**step, "outcome": "failed", "evidence": "no room", "reason": "replicas 5 → 6"}

@@ -65,6 +65,8 @@ def test_journal_resumes_after_the_last_record_seen(fake, following, documents, 
     fake.start()
     until(lambda: len(lines) == 5)
     assert [json.loads(line)["seq"] for line in lines] == [1, 2, 3, 4, 5]
+    told = [(document["apiVersion"], document["kind"]) for document in map(json.loads, lines)]
+    assert told == [("quarterdeck.dev/v1alpha1", "JournalRecord")] * 5
     assert gate["resumed"] == [1, 3]
     assert process.poll() is None
     home.stop_order.write_bytes(b"1")

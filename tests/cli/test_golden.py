@@ -42,7 +42,7 @@ def test_the_behaviours_of_the_dashboard_are_tested_in_a_browser(transcripts):
         assert f"def {name}(" in (HERE.parents[1] / path).read_text(), place
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", NAMES)
 def test_it_reads_as_before(taken, name):
     kept = (HERE / "golden" / f"{name}.txt").read_text()

@@ -59,3 +59,30 @@ def test_a_token_is_revoked_with_a_reason(fake, qd):
     fake.answers["DELETE", "/v1/tokens/0b55d336"] = {"kind": "Token", "id": "0b55d336", "state": "revoked"}
     ran = qd("token", "revoke", "0b55d336", "--reason", "lost")
     assert (ran.code, ran.out) == (0, "token 0b55d336 is revoked\n")
+
+
+def test_the_tokens_of_one_user(fake, qd):
+    others = [{**TOKEN, "id": "aa", "name": "aa", "user": "bob"}, {**TOKEN, "id": "bb", "name": "bb", "user": ""}]
+    fake.answers["GET", "/v1/tokens"] = {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "List", "items": [TOKEN, *others]}
+    assert qd("token", "list", "--user", "alice", "-o", "json").json["items"] == [TOKEN]
+    nobody = qd("token", "list", "--user", "carol")
+    assert (nobody.code, nobody.out) == (0, "")
+    assert nobody.err == "carol has no token that works; qd token list shows whose there are\n"
+    assert qd("token", "list", "--user", "carol", "-o", "json").json["items"] == []
+
+
+def test_all_tokens_of_a_user_are_revoked_and_counted_and_nobody_elses(fake, qd):
+    items = [TOKEN, {**TOKEN, "id": "aa", "user": "bob"}, {**TOKEN, "id": "bb"}, {**TOKEN, "id": "cc", "user": ""}]
+    fake.answers["GET", "/v1/tokens"] = {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "List", "items": items}
+    for one in items:
+        done = {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "Token", "id": one["id"], "state": "revoked"}
+        fake.answers["DELETE", f"/v1/tokens/{one['id']}"] = done
+    ran = qd("token", "revoke", "--user", "alice", "--reason", "has left")
+    assert (ran.code, ran.out) == (0, "2 tokens of alice revoked\n")
+    ended = [(path, query) for method, path, query, _ in fake.requests if method == "DELETE"]
+    assert ended == [(f"/v1/tokens/{name}", {"reason": "has left"}) for name in ("0b55d336", "bb")]
+    document = qd("token", "revoke", "--user", "alice", "-o", "json").json
+    assert (document["kind"], [one["id"] for one in document["items"]]) == ("List", ["0b55d336", "bb"])
+    assert qd("token", "revoke", "--user", "alice", "-o", "name").out == "0b55d336\nbb\n"
+    nobody = qd("token", "revoke", "--user", "alize")
+    assert (nobody.code, "did you mean 'alice'?" in nobody.err) == (3, True)

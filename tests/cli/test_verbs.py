@@ -38,6 +38,21 @@ def test_wait(fake, qd, documents):
     assert "ready, starting" in ran.err
 
 
+def test_a_program_is_told_what_was_waited_for_and_how_long(fake, qd, documents):
+    fake.statuses = [documents.status(3, "running"), documents.status()]
+    whole = qd("wait", "-o", "json").json
+    assert whole.pop("seconds") >= 0.1
+    kind = {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "Wait"}
+    assert whole == {**kind, "for": "ready", "target": "triage:", "state": "ready"}
+    one = qd("wait", "--for", "analysts/analyst-1=starting", "-o", "json").json
+    assert one.pop("seconds") < 10
+    assert one == {**kind, "for": "analysts/analyst-1=starting", "target": "analysts/analyst-1", "state": "starting"}
+    assert qd("wait", "-o", "name").out == "triage:\n"
+    assert qd("wait").out == ""
+    late = qd("wait", "analysts/analyst", "--timeout", "50ms", "-o", "json")
+    assert (late.code, late.out) == (5, "")
+
+
 def test_validate(fake, qd):
     items = [{"name": "links", "status": "passed", "evidence": "4 ms", "age_seconds": 1.2}]
     fake.answers["POST", "/v1/validate"] = {"kind": "Validation", "items": items, "readiness": {"score": 40, "next": []}, "ok": True}
@@ -132,7 +147,8 @@ def test_an_export_that_cannot_be_written_is_no_traceback(fake, qd, tmp_path):
 def test_journal_head_and_export(fake, qd, tmp_path):
     fake.answers["GET", "/v1/journal/head"] = {"seq": 9, "hash": "ab", "at": 0.0}
     assert qd("journal", "head").out == "9 ab 1970-01-01 00:00:00.000\n"
-    assert qd("journal", "head", "-o", "json").json == {"seq": 9, "hash": "ab", "at": 0.0}
+    kind = {"apiVersion": "quarterdeck.dev/v1alpha1", "kind": "JournalHead"}
+    assert qd("journal", "head", "-o", "json").json == {**kind, "seq": 9, "hash": "ab", "at": 0.0}
     fake.answers["GET", "/v1/journal/export"] = lambda *_: iter(['{"kind":"Journal"}\n', '{"kind":"end"}\n'])
     assert qd("journal", "export").out == '{"kind":"Journal"}\n{"kind":"end"}\n'
     assert qd("journal", "export", tmp_path / "j").code == 0

@@ -68,6 +68,24 @@ LIMITS = ((r"(?ms)^ Limits .*?(?=^ Weakened)", " Limits …\n"),)
 MORE = "sed -i 's/min: 2/min: 3/' quarterdeck.yaml"
 LESS = "sed -i 's/min: 3/min: 2/' quarterdeck.yaml"
 GREET = """qd ask front/greeter greet '{"name": "Ada"}'"""
+WORK = (
+    (r"\b01[0-9A-HJKMNP-TV-Z]{24}\b", "TASK"),
+    (r"(?m)^ *\d+ (?=\d{4}-)", " … "),
+    (r"(counter-\d)#\d+", r"\1#…"),
+    (r"\bafter [\d.]+", "after …"),
+)
+SHELVES = """cat >> agents.py <<'END'
+
+
+@counter.task()
+async def shelf(names: list[str], ctx: Context) -> int:
+    found = await ctx.step("names", len, names)
+    if not seen["shelf"]:
+        seen["shelf"] = 1
+        raise ConnectionError("the shelf is out of reach")
+    again = await ctx.ask_human("Count again?", ["yes", "no"])
+    return found * (2 if again == "yes" else 1)
+END"""
 BEHAVIOURS = {
     "02-init": (Step("qd init --list"), Step("qd init ."), Step("qd init ."), Step("qd init other --template plian")),
     "01-up": (Step("qd up"), Step("qd up")),
@@ -156,7 +174,21 @@ BEHAVIOURS = {
         Step("qd get links", columns=120, environ={"NO_COLOR": "1"}, also=((r"greeter-\d", "greeter-N"),)),
         Step("qd get links", columns=120, environ={"TERM": "dumb"}, also=((r"greeter-\d", "greeter-N"),)),
     ),
-    "18-why": (Step("qd explain back/counter-0", also=WHY), Step("qd journal --verb revision.apply", also=((r"(?m)^\d+ +", "… "),))),
+    "18-why": (
+        Step("qd explain back/counter-0", also=WHY),
+        Step("qd journal --verb revision.apply", also=((r"(?m)^\d+ +", "… "),)),
+        Step(SHELVES),
+        Step("qd up -q"),
+        Step("""qd task submit back/counter --data '["Ada", "Grace"]' --key shelf-1""", also=WORK),
+        Step("until qd task list --state waiting -o name | grep -q .; do sleep 0.1; done"),
+        Step("qd explain shelf-1 | head -n 4", also=WORK),
+        Step("qd task get shelf-1 --tree", also=WORK),
+        Step("qd task answer shelf-1 no --reason 'once is enough'", also=WORK),
+        Step("until qd task list --state done --key shelf-1 -o name | grep -q .; do sleep 0.1; done"),
+        Step("qd task history shelf-1", also=WORK),
+        Step("qd task fork shelf-1 --dry-run", also=WORK),
+        Step("qd task fork shelf-1 --from question --dry-run", also=WORK),
+    ),
     "01-down": (Step("qd down --yes"), Step("qd down --yes"), Step("qd status")),
 }
 ELSEWHERE = {

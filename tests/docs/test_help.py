@@ -276,6 +276,7 @@ FIRST = [
     (r"^qd release (\S+)", r'qd quarantine \1 --reason "wrong answers"'),
     (r"^qd start (fleet)", r"qd stop \1 --reason test"),
     (r"^qd start (\w+ [\w/]+)", r"qd stop \1 --reason test"),
+    (r"^qd token revoke (--user \w+)", r"qd token create --role viewer \1"),
     (r"journal\.pub", r'cp "$QUARTERDECK_HOME/keys/journal.pub" .'),
     (r"--head kept", r"qd journal head -o json > kept-elsewhere.json"),
     (r"verify journal\.jsonl", r"qd journal export journal.jsonl"),  # after the head: records go on

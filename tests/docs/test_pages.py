@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from quarterdeck.web.pages import PLACES
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "docs/tutorial.md", ROOT / "docs/access.md", *sorted((ROOT / "docs/how-to").glob("*.md"))]
 WITH_EXAMPLE = "the example is deployed"
@@ -43,6 +45,19 @@ def test_the_commands_of_the_readme_are_carried_out(documents, example):
                 continue
             printed = example.run(re.sub("^qd down ", "qd down --yes ", command))  # what a person types when asked
             assert example.code == 0, f"{fence.where}: $ {command}\n{printed}"
+
+
+def test_the_keys_of_the_dashboard_that_are_told_are_those_that_it_has():
+    text = (ROOT / "docs/how-to/when-something-is-wrong.md").read_text()
+    told = dict(re.findall(r"`g (\w)` (\w+)", text))
+    pages = {place.key: place.name.split()[0].lower() for place in PLACES} | {"w": "what"}
+    assert len(told) >= 10
+    assert told == {key: pages[key] for key in told}
+    help_ = re.search(r'<template id="keys">.*', (ROOT / "src/quarterdeck/web/templates/base.html").read_text())[0]
+    shown = {key for keys, _ in re.findall(r'\("([^"]+)", "([^"]+)"\)', help_) for key in keys.replace(" or ", "\0").split("\0")}
+    assert "Ctrl K" in shown
+    for key in shown:
+        assert f"`{key}`" in text or all(f"`{one}`" in text for one in key.split()), key
 
 
 @pytest.mark.parametrize(

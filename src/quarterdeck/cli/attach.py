@@ -12,8 +12,9 @@ from quarterdeck.cli.ask import agent_in, send
 from quarterdeck.cli.attached import BEFORE, NEW, Feed, Over, Report, forever
 from quarterdeck.cli.completing import target_names
 from quarterdeck.cli.console import Console
+from quarterdeck.cli.follow import require_lines
 from quarterdeck.cli.screen import clean
-from quarterdeck.cli.session import Output, Session
+from quarterdeck.cli.session import Session
 from quarterdeck.cli.times import lasting
 from quarterdeck.cli.typed import Typed, signature
 from quarterdeck.cli.usage import UsageError
@@ -43,8 +44,7 @@ def attach(
     Without a terminal the lines of stdin are asked one after the other, until the first error, whose exit code it has. Answers come on
     stdout, one JSON document a line, the rest on stderr; with -o json all of it on stdout, each of a kind: Answer, Output or Record.
     """
-    if session.output in (Output.yaml, Output.name):
-        raise UsageError(f"-o {session.output} cannot show what goes on and on", hint="-o json prints one JSON document a line")
+    require_lines(session)
     session, inside = agent_in(session, target)
     agent = Agent(session, inside, lasting(timeout))
     console = _console(session, agent, inside)

@@ -114,6 +114,11 @@ def token_ids(ctx: typer.Context, incomplete: str) -> list[Named]:
     )
 
 
+def token_users(ctx: typer.Context, incomplete: str) -> list[Named]:
+    """Users who have tokens that work, each once."""
+    return _live(ctx, ("tokens",), incomplete, lambda item: (str(item["user"]), ""), lambda item: bool(item.get("user")))
+
+
 def state_names(ctx: typer.Context, incomplete: str) -> list[Named]:
     """The states of the noun; of tasks where the verb says no other."""
     from quarterdeck.states import EFFECT, MESSAGE, TASK  # noqa: PLC0415 for this alone

@@ -16,6 +16,7 @@ from typer.main import get_command
 from quarterdeck.cli import coming
 from quarterdeck.cli.completing import context_names, files, system_names
 from quarterdeck.cli.guard import allow
+from quarterdeck.cli.parts import early_option, refuse_part
 from quarterdeck.cli.session import Choices, Output, Session
 from quarterdeck.cli.usage import UsageError
 from quarterdeck.cli.verbs import VERBS, Verb, columns, find, overview
@@ -50,6 +51,17 @@ _SETTINGS: Final = {"help_option_names": ["--help", "-h"]}
 
 _ALIKE: Final = 0.7
 """From how much two words have in common on one is taken for the other misspelt: `statu` is, `bogus` is no `logs`."""
+
+
+class Parts(TyperGroup):
+    """What stands below one verb, e.g. `agent` below `qd stop`."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of a part; any other word is refused with the line that was meant."""
+        found = super().get_command(ctx, cmd_name)
+        if found is None and not ctx.resilient_parsing and (verb := find(ctx.info_name)):
+            raise refuse_part(verb, cmd_name)
+        return found
 
 
 class Verbs(TyperGroup):
@@ -105,6 +117,9 @@ def misused(error: BaseException) -> UsageError:
         return UsageError(message, hint="qd plan --out FILE keeps the plan; -o is how data is printed")
     if "'--output'" in text:  # who knows kubectl asks for jsonpath
         return UsageError(message, hint="one field of many: -o json | jq '.items[].name'; names alone: -o name")
+    verb = find(context.info_name or "") if context is not None else None
+    if verb and verb.parts and not verb.alone and message.startswith("no such option"):
+        return UsageError(message, hint=early_option(verb))
     usage = f"{context.get_usage()} · " if context and context.parent else ""
     return UsageError(message, hint=f"{usage[:1].lower()}{usage[1:]}more: {context.command_path if context else 'qd'} --help")
 
@@ -128,6 +143,8 @@ def _part_missing(path: str) -> UsageError:
 def command(verb: Verb) -> typer.Typer:
     """A verb, with the verbs below it, as an app of its own."""
     app = typer.Typer(
+        cls=Parts,
+        epilog=_next(verb.name, verb),
         rich_markup_mode=None,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -138,10 +155,17 @@ def command(verb: Verb) -> typer.Typer:
     if verb.parts:
         app.callback()(function)
     else:
-        app.command(verb.name)(function)
+        app.command(verb.name, epilog=_next(verb.name, verb))(function)
     for part in verb.parts:
-        app.command(part.name, short_help=part.summary)(_bound(load(part), part))
+        name = f"{verb.name} {part.name}"
+        app.command(part.name, short_help=part.summary, epilog=_next(name, part))(_bound(load(part), part))
     return app
+
+
+def _next(path: str, verb: Verb) -> str:
+    """The last line of a verb's help: where to go on from there."""
+    below = [f"qd {path} {part.name} --help" for part in verb.parts[:1]]
+    return f"Next: {' · '.join([*below, f'qd man {path}', 'qd --help'])}"
 
 
 def load(verb: Verb) -> Callable[..., Any]:

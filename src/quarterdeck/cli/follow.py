@@ -6,10 +6,19 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from quarterdeck.cli.session import Output, Session
+from quarterdeck.cli.usage import UsageError
 from quarterdeck.client.wire import Event, Query, Wire
 from quarterdeck.errors import Transient
 
 _PAUSE: Final = 0.2
+ENDLESS: Final = "what goes on and on"
+
+
+def require_lines(session: Session, what: str = ENDLESS) -> None:
+    """Raise UsageError for a form that `what` cannot be printed in: a line at a time it is text or JSON."""
+    if session.output in (Output.yaml, Output.name):
+        raise UsageError(f"-o {session.output} cannot show {what}", hint="-o json prints one JSON document a line")
 
 
 def follow(client: Wire, path: str, query: Callable[[], Query]) -> Iterator[Event]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from quarterdeck.cli.completing import target_names
-from quarterdeck.cli.follow import follow
+from quarterdeck.cli.follow import follow, require_lines
 from quarterdeck.cli.render import clock_time, listing, show, style_of
 from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Output, Session
@@ -19,6 +19,7 @@ from quarterdeck.client.wire import Document, Unreached
 from quarterdeck.clock import SystemClock
 from quarterdeck.errors import Conflict, Terminal, UserError
 from quarterdeck.model.home import Home
+from quarterdeck.version import API_VERSION
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -67,6 +68,7 @@ def journal(
 
 def _follow(session: Session, asked: dict[str, str | None], after: int | None, limit: int) -> None:
     """The newest records first, then each new one as it comes."""
+    require_lines(session)
     if after is None:
         newest = session.client.get("/v1/journal", {**asked, "limit": limit, "newest": True})["items"]
         for record in sorted(newest, key=lambda record: int(record["seq"])):
@@ -78,7 +80,7 @@ def _follow(session: Session, asked: dict[str, str | None], after: int | None, l
 
 def _line(session: Session, record: Document) -> str:
     if session.output is Output.json:
-        return json.dumps(record)
+        return json.dumps({"apiVersion": API_VERSION, "kind": "JournalRecord", **record})
     outcome = session.screen.paint(clean(record["outcome"]), *style_of(record["outcome"]))
     reason = f" ({clean(record['reason'])})" if record.get("reason") else ""
     words = " ".join(clean(record[name]) for name in ("actor", "verb", "target"))
@@ -98,6 +100,7 @@ def head(session: Session) -> None:
 
         with _at_rest(session, nobody) as (home, connection):
             document = proof(connection, home.keys)
+    document = {"apiVersion": API_VERSION, "kind": "JournalHead", **document}
     text = f"{document['seq']} {document['hash']} {clock_time(document['at'])}"
     show(session, document, lambda screen: screen.line(text), name=str(document["seq"]))
     session.next("qd journal head -o json > kept-elsewhere.json, and keep it on another machine")

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from quarterdeck.cli.completing import target_names
-from quarterdeck.cli.follow import follow
+from quarterdeck.cli.follow import follow, require_lines
 from quarterdeck.cli.render import clock_time, moment
 from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Output, Session
@@ -48,6 +48,7 @@ def logs(
     $ qd logs analysts/analyst-0 --previous
     $ qd logs collectors --since 10m -o json      one JSON object a line
     """
+    require_lines(session, "lines of output")
     session, inside = session.aimed_at(target) if target else (session, None)
     query = {
         "system": session.system,

@@ -15,8 +15,8 @@ _MOST: Final = 10
 
 
 def headed(screen: Screen, document: Document) -> list[str]:
-    """`analysts/analyst: 5 of 5 ready`."""
-    return screen.wrapped(f"{screen.paint(clean(document['target']), 'bold')}: ", clean(document["sentence"]))
+    """`analysts/analyst: 5 of 5 ready`; a system is a target with a colon of its own."""
+    return screen.wrapped(f"{screen.paint(clean(document['target']).removesuffix(':'), 'bold')}: ", clean(document["sentence"]))
 
 
 def section(screen: Screen, title: str, rows: Sequence[str], width: int) -> list[str]:

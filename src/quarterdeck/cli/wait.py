@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from quarterdeck.cli.completing import goals, target_names
+from quarterdeck.cli.render import show
 from quarterdeck.cli.session import Session
 from quarterdeck.cli.times import duration
 from quarterdeck.cli.usage import UsageError
@@ -15,6 +16,7 @@ from quarterdeck.client.wire import Wire
 from quarterdeck.errors import NotFound, Transient
 from quarterdeck.model.wording import nearest
 from quarterdeck.states import REPLICA
+from quarterdeck.version import API_VERSION
 
 EVERY: Final = 0.1
 _SLICE: Final = 5.0
@@ -44,17 +46,22 @@ def wait(
     $ qd wait --for ready --timeout 90s
     $ qd wait analysts/analyst --for ready
     $ qd wait --for collectors/collector-1=ready
+    $ qd wait -o json              what was waited for, and for how many seconds
     """
     name, state = _meant(target, goal)
     session, name = session.aimed_at(name)
     if state and not name:  # `system:`
         name, state = "", _whole(goal, state)
-    deadline = session.client.clock.monotonic() + duration(timeout)
+    begun = session.client.clock.monotonic()
+    deadline = begun + duration(timeout)
     if state:
         _require(session.client, session.system, name)
     while True:
-        met, seen = _look(session.client, session.system, name, state)
+        met, seen, found = _look(session.client, session.system, name, state)
         if met:
+            took = round(session.client.clock.monotonic() - begun, 3)
+            waited = {"for": goal, "target": found, "state": state or "ready", "seconds": took}
+            show(session, {"apiVersion": API_VERSION, "kind": "Wait", **waited}, name=found)
             session.next(f"qd explain {name}" if state else "qd status")
             return 0
         if session.client.clock.monotonic() >= deadline:
@@ -102,15 +109,15 @@ def _whole(goal: str, state: str) -> str:
     return ""
 
 
-def _look(client: Wire, system: str | None, name: str, state: str) -> tuple[bool, str]:
-    """Whether the goal is met, and what is seen. Absent things may still come, so they are only "not yet"."""
+def _look(client: Wire, system: str | None, name: str, state: str) -> tuple[bool, str, str]:
+    """Whether the goal is met, what is seen, and what is looked at. Absent things may still come, so they are only "not yet"."""
     try:
         if not state:
             status = client.get("/v1/status", {"system": system}, timeout=_SLICE)
-            return bool(status["ready"]), str(status.get("sentence", "not ready"))
+            return bool(status["ready"]), str(status.get("sentence", "not ready")), f"{status['system']}:"
         items = client.get("/v1/replicas", {"system": system}, timeout=_SLICE)["items"]
     except (Transient, NotFound) as error:
-        return False, error.message
+        return False, error.message, name
     places = ((item["state"], (item["name"], f"{item['cluster']}/{item['agent']}", item["agent"], item["cluster"])) for item in items)
     states = [state for state, names in places if name in names]
-    return bool(states) and all(one == state for one in states), ", ".join(states) or f"there is no replica {name}"
+    return bool(states) and all(one == state for one in states), ", ".join(states) or f"there is no replica {name}", name

@@ -52,6 +52,14 @@ def test_help_of_a_verb(capsys, verb):
     assert "--home DIR" in text
 
 
+@pytest.mark.parametrize("words", [[top.name, *part] for top in VERBS for part in ([], *([one.name] for one in top.parts))], ids=" ".join)
+def test_the_help_of_every_verb_ends_with_where_to_go_on(capsys, words):
+    assert main([*words, "--help"]) == 0
+    last = capsys.readouterr().out.rstrip().splitlines()[-1]
+    assert last.startswith("  Next: qd ")
+    assert last.endswith(f"qd man {' '.join(words)} · qd --help")
+
+
 def test_help_imports_neither_typer_nor_rich_nor_http():
     code = "import sys; from quarterdeck.cli.main import main; main(['--help']); print(*sys.modules, file=sys.stderr)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
