@@ -217,21 +217,8 @@ def test_stop_with_its_proof_and_start_again(surf, clean, path, of):
 # without JavaScript
 
 
-def test_without_javascript_pages_are_whole_and_say_how_to_renew_them(fleet, open_surf):
+def test_without_javascript_a_replica_has_its_charts_and_rows_are_filtered(fleet, open_surf):
     with open_surf(fleet, java_script_enabled=False) as surf:
-        for path in (
-            "/",
-            "/deployments",
-            "/clusters/core",
-            "/agents/core/worker",
-            "/replicas/core/worker-0",
-            "/links",
-            "/journal",
-            "/settings",
-        ):
-            assert surf.go(path).status == 200
-            assert surf.page.locator("noscript").inner_text().startswith("This page is not live")
-            assert surf.page.locator(".js:visible").count() == 0, path
         surf.go("/replicas/core/worker-0")
         assert surf.page.locator("figure svg[role=img]").count() == 6
         surf.go("/clusters/core?q=worker-1")

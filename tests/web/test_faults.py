@@ -38,7 +38,7 @@ def fails(surf, where, status):
 def asked(surf):
     """The requests for the stream of news from now on."""
     found = []
-    surf.context.on("request", lambda request: found.append(request.url) if request.url.endswith("/live") else None)
+    surf.context.on("request", lambda request: found.append(request.url) if "/live" in request.url else None)
     return found
 
 
@@ -114,8 +114,20 @@ def test_who_is_logged_out_is_told_on_every_page_and_nothing_is_asked_for_ever(s
     surf.wait("navigator.locks.query().then((all) => all.held.length === 1 && all.pending.length === 2)")
 
 
+def test_a_stream_that_breaks_off_is_opened_again_after_what_was_heard_last(surf):
+    begun = "id: 41\nevent: news\ndata: {}\n\n"
+    surf.page.route("**/live*", lambda route: route.fulfill(content_type="text/event-stream", body=begun))
+    tried = asked(surf)
+    surf.go("/act/scale?target=one/reader&value=2")
+    for _ in range(100):
+        if len(tried) > 2:
+            break
+        surf.page.wait_for_timeout(100)
+    assert [url.partition("/live")[2] for url in tried[:3]] == ["", "?after=41", "?after=41"]
+
+
 def test_who_cannot_be_reached_is_asked_less_and_less_often(surf):
-    surf.page.route("**/live", lambda route: route.abort())
+    surf.page.route("**/live*", lambda route: route.abort())
     tried = asked(surf)
     surf.go("/act/scale?target=one/reader&value=2")
     surf.page.wait_for_timeout(8500)
@@ -124,7 +136,7 @@ def test_who_cannot_be_reached_is_asked_less_and_less_often(surf):
 
 
 def test_what_is_not_live_any_more_does_not_look_so_and_can_be_read(surf, axe):
-    surf.page.route("**/live", lambda route: route.abort())
+    surf.page.route("**/live*", lambda route: route.abort())
     surf.go("/")
     surf.page.wait_for_timeout(6000)
     assert not surf.page.evaluate(AWAY), "it is renewed all the same"

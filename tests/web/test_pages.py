@@ -42,6 +42,9 @@ PAGES = {
     "/drills": "Drills",
     "/calendar": "Calendar",
     "/traces": "Traces",
+    "/contacts": "Contacts",
+    "/evals": "Evals",
+    "/schedules": "Schedules",
     "/compliance": "Compliance",
     "/act/scale?target=core/worker": "Scale core/worker",
     "/act/validate": "Prove again",
@@ -161,6 +164,18 @@ def test_every_page_answers_with_its_heading_and_a_title_of_its_own_and_fits_a_p
             wide += [f"{path} at {width}: {line}" for line in surf.page.evaluate(FITS)]
     assert not wide, "\n".join(wide)
     assert [paths for paths in titles.values() if len(paths) > 1] == []
+
+
+def test_without_javascript_every_page_is_whole_and_says_how_to_renew_it(fleet, open_surf):
+    with open_surf(fleet, java_script_enabled=False) as surf:
+        for path, heading in PAGES.items():
+            assert surf.go(path).status == 200, path
+            assert surf.page.inner_text("h1").strip() == heading, path
+            assert surf.page.locator("noscript").inner_text().startswith("This page is not live"), path
+            assert surf.page.locator("noscript a").get_attribute("href") == path
+            assert surf.page.locator("nav a:visible").count() > 20, path
+            assert surf.page.locator("#as-command:visible").count() == 1, path
+            assert surf.page.locator(".js:visible").count() == 0, path
 
 
 def test_no_word_however_long_makes_a_page_wider_than_its_window(surf):

@@ -70,6 +70,18 @@ def test_a_doubt_is_shown_and_what_is_wrong_stands_in_the_form(surf):
     assert surf.page.input_value("[name=note]") == "stays"
 
 
+def test_slash_filters_the_tokens(surf):
+    for note in ("kitchen display", "release robot"):
+        make(surf, note=note)
+    surf.go("/settings")
+    surf.page.keyboard.press("/")
+    assert not surf.page.locator("#dialog").is_visible()
+    surf.page.keyboard.type("robot")
+    rows = surf.page.locator("#tokens tbody tr:visible")
+    assert rows.count() == 1
+    assert "release robot" in rows.inner_text()
+
+
 def test_a_token_is_revoked_after_a_question_by_keyboard(surf, served):
     make(surf, note="to be lost")
     lost = next(token["id"] for token in tokens(served) if token["note"] == "to be lost")

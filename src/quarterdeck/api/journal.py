@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
@@ -34,6 +35,8 @@ class Filters:
     target: str | None
     verb: str | None
     cluster: str | None
+    since: float | None = None
+    until: float | None = None
 
 
 class Lines(StreamingResponse):
@@ -52,17 +55,26 @@ async def read(  # noqa: PLR0917 one parameter a filter
     limit: Annotated[int, Query(ge=1, le=PAGE)] = 200,
     target: str | None = None,
     verb: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
     newest: bool = False,  # noqa: FBT001, FBT002 a query flag
     last_event_id: Annotated[int | None, Header(ge=0, le=COUNTABLE)] = None,
 ) -> dict[str, Any] | StreamingResponse:
-    """Records in order; with `Accept: text/event-stream` those to come as well, from `Last-Event-ID` on."""
-    filters = Filters(given.grant.system_asked(system), target, verb, given.grant.cluster)
+    """Records in order; with `Accept: text/event-stream` those to come as well, from `Last-Event-ID` on.
+
+    `since` and `until`, which is not included: ISO 8601 times, UTC where they name no zone, or epoch seconds.
+    """
+    filters = Filters(given.grant.system_asked(system), target, verb, given.grant.cluster, _epoch(since), _epoch(until))
     if "text/event-stream" in request.headers.get("accept", ""):
         start = last_event_id if last_event_id is not None else after
         return sse.stream(_follow(given, start, filters))
     with given.store.read() as conn:
         found = rows.read(conn, after=after, before=before, limit=limit, newest_first=newest, **asdict(filters))
     return listed([nouns.record(r) for r in found])
+
+
+def _epoch(at: datetime | None) -> float | None:
+    return None if at is None else (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
 @router.get("/head", **needs("viewer", scope="cluster"))

@@ -67,15 +67,20 @@ def read(
     target: str | None = None,
     verb: str | None = None,
     cluster: str | None = None,
+    since: float | None = None,
+    until: float | None = None,
     newest_first: bool = False,
 ) -> list[Record]:
     """Records with a sequence above `after` and below `before`, with `cluster` of that cluster and what is in it.
 
-    A verb that ends in `.` matches by prefix. Raises Terminal for one that was altered.
+    `since` and `until`: written from that epoch second on, and before that one. A verb that ends in `.` matches by prefix.
+    Raises Terminal for one that was altered.
     """
     j = tables.journal
     query = select(j).where(j.c.seq > after).order_by(j.c.seq.desc() if newest_first else j.c.seq).limit(limit)
     query = query if before is None else query.where(j.c.seq < before)
+    query = query if since is None else query.where(j.c.at >= since)
+    query = query if until is None else query.where(j.c.at < until)
     query = query if system is None else query.where(j.c.system == system)
     query = query if target is None else query.where(j.c.target == target)
     query = query if cluster is None else query.where(or_(j.c.target == cluster, j.c.target.startswith(f"{cluster}/", autoescape=True)))

@@ -305,7 +305,7 @@ def list_(
     query = query.where(t.c.key >= key, t.c.key < key + LAST_CHARACTER) if key else query
     if target is not None:
         own, _, agent = target.partition("/")
-        query = query.where(t.c.cluster == own, t.c.agent == agent)
+        query = query.where(t.c.cluster == own, *([t.c.agent == agent] if agent else []))
     return [task_of(row) for row in rows.many(connection, t, query)]
 
 

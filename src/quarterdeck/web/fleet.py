@@ -13,7 +13,7 @@ from quarterdeck.api.roles import needs
 from quarterdeck.deploy.readiness import RULES
 from quarterdeck.model.soundness import state_of
 from quarterdeck.web.attention import Seen, for_humans, worries
-from quarterdeck.web.inner import Json
+from quarterdeck.web.inner import Json, Refused
 from quarterdeck.web.lives import lives, planned
 from quarterdeck.web.pages import Copy, View
 from quarterdeck.web.topology import picture
@@ -34,6 +34,8 @@ ORDERS: Final = {
 """Fields that a table of replicas can be ordered by, the greatest first, and what they are of."""
 STALE: Final = 2.5
 """Seconds after which a heartbeat that is due each second was missed."""
+MINUTES: Final = (1, 3, 10)
+"""Spans that the charts of a replica can be of; the engine keeps no more than the last."""
 NOT_READY: Final = "not ready"
 """A filter of replicas: whatever is not in the state `ready`."""
 PROVEN: Final = frozenset(rule.name for rule in RULES if rule.kinds)
@@ -91,7 +93,7 @@ async def cluster(request: Request, cluster: str) -> HTMLResponse:
     return view.html(
         "cluster.html",
         cluster,
-        Copy(f"qd explain {cluster}", f"/v1/explain?target={cluster}"),
+        Copy(f"qd explain {cluster}", f"/v1/explain?target={cluster}", whole=narrowed(request)),
         every=SOON,
         cluster=item,
         agents=agents,
@@ -108,20 +110,21 @@ async def replicas(request: Request) -> HTMLResponse:
     if view.api.system is None:
         return view.html("nothing.html", "Replicas", Copy("qd get replicas", "/v1/systems"))
     found = await view.api.items("/v1/replicas")
-    narrowed = any(request.query_params.get(name) for name in ("q", "state", "by"))
-    copy = Copy("qd get replicas -o wide", "/v1/replicas", whole=narrowed)
+    copy = Copy("qd get replicas -o wide", "/v1/replicas", whole=narrowed(request))
     return view.html("every.html", "Replicas", copy, every=SOON, **table_of(request, found))
 
 
 @router.get("/replicas/{cluster}/{replica}", **needs("viewer", scope="cluster"))
-async def replica(request: Request, cluster: str, replica: str) -> HTMLResponse:
-    """One replica: how it has been, what it wrote last, and why it is as it is."""
+async def replica(request: Request, cluster: str, replica: str, minutes: int = MINUTES[-1]) -> HTMLResponse:
+    """One replica: how it has been in the last minutes, what it wrote last, and why it is as it is."""
+    if minutes not in MINUTES:
+        raise Refused(400, f"no chart is of {minutes} minutes", f"there are {', '.join(map(str, MINUTES))}")
     view = await View.of(request)
     name = f"{cluster}/{replica}"
     found = await view.api.get(f"/v1/replicas/{name}")
     lines = await view.api.lines("/v1/logs", target=name, tail=60)
     why = await view.api.get("/v1/explain", target=name)
-    copy = Copy(f"qd explain {name}", f"/v1/replicas/{name}")
+    copy = Copy(f"qd explain {name}", f"/v1/replicas/{name}", whole=minutes != MINUTES[-1])
     downs = await view.api.items("/v1/journal", verb="down", newest=True, limit=100)
     had, last = lives(found["history"], [one["at"] for one in downs]), found["last_exit"]
     found = {
@@ -130,22 +133,23 @@ async def replica(request: Request, cluster: str, replica: str) -> HTMLResponse:
         "incarnation": found["incarnation"] or (had[0].incarnation if had else 0),  # the engine counts none without a process
         "last_exit": last and {**last, "planned": planned(last, had)},
     }
-    drawn = charts(found["samples"])
-    return view.html("replica.html", name, copy, every=SOON, replica=found, lines=lines, why=why, charts=drawn, lives=had)
+    span: Json = {"minutes": minutes, "spans": MINUTES, "charts": charts(found["samples"], minutes)}
+    return view.html("replica.html", name, copy, every=SOON, replica=found, lines=lines, why=why, lives=had, **span)
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A line of the last ten minutes, as it is drawn without scripts; charts.js draws the same larger."""
+    """A line of the last minutes, as it is drawn without scripts; charts.js draws the same larger."""
 
     name: str
     unit: str
     values: list[float | None]
 
 
-def charts(samples: Json) -> list[Chart]:
-    """The lines of a replica's page; a sample without a fresh heartbeat is a gap."""
+def charts(samples: Json, minutes: int = MINUTES[-1]) -> list[Chart]:
+    """The lines of a replica's page, up to its newest sample; a sample without a fresh heartbeat is a gap."""
     rows = [dict(zip(samples["columns"], row, strict=True)) for row in samples["rows"]]
+    rows = [row for row in rows if row["at"] > rows[-1]["at"] - 60 * minutes]
     fresh = [row["beat_age"] is not None and row["beat_age"] < STALE for row in rows]
 
     def plain(column: str, by: float) -> list[float | None]:
@@ -175,6 +179,11 @@ async def links(request: Request) -> HTMLResponse:
     if view.api.system is None:
         return view.html("nothing.html", "Links", replace(copy, source="/v1/systems"))
     return view.html("links.html", "Links", copy, every=SOON, links=await view.api.items("/v1/links"))
+
+
+def narrowed(request: Request) -> bool:
+    """Whether a query asks for a table of some replicas, or in an order, which no command does."""
+    return any(request.query_params.get(name) for name in ("q", "state", "by"))
 
 
 def table_of(request: Request, replicas: list[Json]) -> Json:

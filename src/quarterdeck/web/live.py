@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import parse_qsl
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import FileResponse, PlainTextResponse, StreamingResponse
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from quarterdeck.api import sse
+from quarterdeck.api.numbers import COUNTABLE
 from quarterdeck.api.roles import needs
 from quarterdeck.api.services import Given, Services
 from quarterdeck.store import journal, overview
@@ -41,16 +42,23 @@ FOR_A_DAY: Final = {**HEADERS, "Cache-Control": "private, max-age=86400"}
 
 
 @router.get("/live", **needs("viewer", scope="cluster"))
-async def live(given: Given, last_event_id: Annotated[int | None, Header()] = None) -> StreamingResponse:
+async def live(
+    given: Given,
+    after: Annotated[int | None, Query(ge=0, le=COUNTABLE)] = None,
+    last_event_id: Annotated[int | None, Header(ge=0, le=COUNTABLE)] = None,
+) -> StreamingResponse:
     """That the journal grew, and how far (the event's id), from `Last-Event-ID` on; and to which root tasks something happened.
 
-    No task named: to too many. Pages ask what it was, under their rules.
+    No task named: to too many, or to nobody knows which. Pages ask what it was, under their rules. `after` is the same as the header,
+    which no browser sends where a page opens its stream anew; of both the later one counts.
     """
-    return sse.stream(_news(given, last_event_id))
+    heard = [seen for seen in (after, last_event_id) if seen is not None]
+    return sse.stream(_news(given, max(heard, default=None)))
 
 
 async def _news(given: Services, seen: int | None) -> AsyncIterator[str]:
-    scope = overview.Scope(given.grant.system_asked(None), given.grant.cluster)
+    """From a journal that was `seen` so far on; what happened to tasks meanwhile nobody noted, so it may have been anything."""
+    scope, missed = overview.Scope(given.grant.system_asked(None), given.grant.cluster), seen is not None
     with given.store.subscribe() as growth, given.work.follow() as followed:
         while not given.stopping.is_set():
             touched = followed.take()
@@ -60,8 +68,9 @@ async def _news(given: Services, seen: int | None) -> AsyncIterator[str]:
             if now != seen:
                 seen = now
                 yield sse.event("news", "{}", id_=seen)
-            if roots or touched is None:
-                yield sse.event("work", json.dumps(roots))
+            if roots or missed or touched is None:
+                yield sse.event("work", json.dumps([] if missed else roots))
+                missed = False
             if not await sse.first(sse.KEEP_ALIVE, growth.wait(2 * sse.KEEP_ALIVE), followed.news.wait()):
                 yield sse.COMMENT
             await sse.pause(APART, given.stopping)

@@ -8,9 +8,9 @@ import shlex
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from quarterdeck.api.numbers import Number
@@ -19,6 +19,7 @@ from quarterdeck.deploy.readiness import RULES
 from quarterdeck.web.diffs import files_of, spec_of
 from quarterdeck.web.inner import Api, Json, Refused, address
 from quarterdeck.web.pages import Copy, View
+from quarterdeck.web.times import moment
 
 router = APIRouter(include_in_schema=False)
 STEP: Final = "Step:"
@@ -88,6 +89,27 @@ COMING: Final = {
         Today("qd get changes -o wide", "who changed what, why, and until when"),
         "/v1/changes",
     ),
+    "contacts": Coming(
+        "Contacts",
+        "Whom to reach about what, how, and when they are on duty. Today a system names its owner in its spec, and nobody is called.",
+        Today("qd get changes -o wide", "who changed what, and so knows about it"),
+        "/v1/changes",
+        (Today("qd explain spec.owner", "the line of a spec that says whom a system belongs to"),),
+    ),
+    "evals": Coming(
+        "Evals",
+        "How good the answers of agents are, by tests of their own, and whether a revision made them better or worse.",
+        Today("qd get tasks --state failed", "work that went wrong"),
+        "/v1/tasks?state=failed",
+        (Today("qd validate --deep", "runs every proof that the fleet works; of what agents say none judges"),),
+    ),
+    "schedules": Coming(
+        "Schedules",
+        "Work that is given again and again, when each is due next, and what became of the last.",
+        Today("qd get tasks --state queued", "work whose turn or time has not come"),
+        "/v1/tasks?state=queued",
+        (Today("qd task submit {agent} --delay 1h", "gives one task for later; cron or a timer can give it again", changes=True),),
+    ),
     "alerts": Coming(
         "Alerts",
         "What asks for a human, compressed to its causes, and who is on duty.",
@@ -130,7 +152,7 @@ async def deployments(request: Request, rule: str = "") -> HTMLResponse:
     """The seven phases of the current revision with their steps, the evidence (of one rule of the readiness score), and the revisions."""
     view = await View.of(request)
     if view.api.system is None:
-        return view.html("nothing.html", "Deployments", Copy("qd history", "/v1/systems"))
+        return view.html("nothing.html", "Deployments", Copy("qd status", "/v1/systems"))
     status, revisions = await view.api.get("/v1/status"), await view.api.items("/v1/revisions")
     conditions = await view.api.items("/v1/conditions")
     kinds = {kind for one in RULES if one.name == rule for kind in (*one.kinds, *one.broken_by)}
@@ -139,7 +161,7 @@ async def deployments(request: Request, rule: str = "") -> HTMLResponse:
     return view.html(
         "deployments.html",
         "Deployments",
-        Copy("qd history", "/v1/revisions"),
+        Copy("qd get conditions", "/v1/conditions", whole=True) if rule else Copy("qd status", "/v1/status"),
         every=3.0,
         status=status,
         revisions=revisions,
@@ -210,25 +232,36 @@ def ends_of(told: list[Json]) -> dict[int, Json]:
 
 
 @router.get("/journal", **needs("viewer", scope="cluster"))
-async def journal(request: Request, before: int | None = None, target: str = "", verb: str = "", of: str = "") -> HTMLResponse:
-    """What happened, newest first, filtered, a page at a time: of the system, or `of=all` of all, and of the platform itself."""
+async def journal(  # noqa: PLR0917 one parameter a filter
+    request: Request,
+    before: int | None = None,
+    target: str = "",
+    verb: str = "",
+    of: str = "",
+    begin: Annotated[str, Query(alias="from")] = "",
+    until: str = "",
+) -> HTMLResponse:
+    """What happened, newest first, filtered, a page at a time: of the system, or `of=all` of all, and of the platform itself.
+
+    `from` and `until`: how long ago, as `10m`, or an ISO time.
+    """
     view = await View.of(request)
     api = _whole(view) if of == ALL or len(view.systems) <= 1 else view.api
     filters = {"target": target or None, "verb": verb or None}
-    found = await api.items("/v1/journal", newest=True, before=before, limit=PAGE, **filters)
+    times = {"since": moment(begin.strip(), view.now), "until": moment(until.strip(), view.now)}
+    found = await api.items("/v1/journal", newest=True, before=before, limit=PAGE, **filters, **times)
     head = await view.api.unless_refused("/v1/journal/head")
     told = " ".join(["qd journal -f", *(f"--{key} {shlex.quote(value)}" for key, value in filters.items() if value)])
     return view.html(
         "journal.html",
         "Journal",
-        Copy(told, address("/v1/journal", newest=True, **filters)),
+        Copy(told, address("/v1/journal", newest=True, **filters, **times), lacks="the times" if begin or until else ""),
         every=10.0 if before is None else 0.0,
         records=found,
         head=head,
         older=found[-1]["seq"] if len(found) == PAGE else None,
-        target=target,
-        verb=verb,
-        of=of,
+        asked={"target": target, "verb": verb, "of": of, "from": begin, "until": until},
+        kept={**filters, "of": of or None, "from": begin or None, "until": until or None},
         first=before is None,
     )
 

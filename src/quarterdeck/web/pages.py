@@ -77,6 +77,9 @@ PLACES: Final = (
     Place("Recovery", "/recovery", "r", "how long failures take to heal"),
     Place("Drills", "/drills", "y", "failures caused on purpose, and what they proved"),
     Place("Calendar", "/calendar", "f", "when changes are allowed, frozen and due"),
+    Place("Contacts", "/contacts", "k", "whom to reach about what"),
+    Place("Evals", "/evals", "q", "how good answers are"),
+    Place("Schedules", "/schedules", "u", "work that is given again and again"),
     Place("Compliance", "/compliance", "p", "who may, who did, who approved"),
     Place("Settings", "/settings", "e", "tokens, weakenings, versions"),
 )
@@ -86,7 +89,7 @@ PLACES: Final = (
 class Copy:
     """The same thing elsewhere: a command, and a request to the API, which of a POST has a body. `of_all`: it is of no system.
 
-    `whole`: what the page leaves out, neither can: they give everything of its kind.
+    `whole`: what the page leaves out, neither can: they give everything of its kind. `lacks`: what the command alone cannot say.
     """
 
     command: str
@@ -95,6 +98,7 @@ class Copy:
     body: Json | None = None
     of_all: bool = False
     whole: bool = False
+    lacks: str = ""
 
     def of(self, system: str | None) -> Copy:
         """With the system named, without which neither means anything where several run."""

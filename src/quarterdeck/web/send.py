@@ -14,7 +14,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from quarterdeck.api.csrf import Form
 from quarterdeck.api.roles import needs
 from quarterdeck.web.fields import Field, as_json, example, fields_of, filled, payload_of, told, typed
-from quarterdeck.web.fleet import SOON, table_of
+from quarterdeck.web.fleet import SOON, narrowed, table_of
 from quarterdeck.web.inner import Json, Refused
 from quarterdeck.web.pages import Copy, View
 
@@ -130,4 +130,5 @@ async def _page(view: View, found: Json, box: Box, answer: Json | None = None) -
     name = found["name"]
     why = await view.api.get("/v1/explain", target=name)
     facts = {"agent": found, "why": why, "box": box, "answer": answer, **table_of(view.api.request, found["replicas_seen"])}
-    return view.html("agent.html", name, Copy(f"qd explain {name}", f"/v1/agents/{name}"), every=SOON, **facts)
+    copy = Copy(f"qd explain {name}", f"/v1/agents/{name}", whole=narrowed(view.api.request))
+    return view.html("agent.html", name, copy, every=SOON, **facts)

@@ -77,3 +77,51 @@ def test_a_cluster_reader_hears_of_its_own_tasks_alone(control):
 def test_of_very_many_none_is_named(control):
     (told,) = heard(control, Grant.at("viewer", "pair/one"), [str(n) for n in range(MOST_FOLLOWED + 1)])
     assert roots(told) == []
+
+
+def resumed(control, seen, many):
+    """The first events of a stream that begins after what was seen."""
+    services = replace(control.guard.app.state.services, grant=EVERYTHING)
+
+    async def listen():
+        stream = live._news(services, seen)
+        found = [await anext(stream) for _ in range(many)]
+        await stream.aclose()
+        return found
+
+    return control.run(listen())
+
+
+def test_who_resumes_hears_what_was_missed_and_that_any_task_may_have_moved(control):
+    seen = control.journalled()
+    give(control, "one")
+    control.post("/v1/changes", {"target": "one", "field": "hold", "value": True, "reason": "meanwhile"})
+    news, work, quiet = resumed(control, seen, 3)
+    assert news.startswith(f"id: {control.journalled()}\nevent: news\n")
+    assert roots(work) == []
+    assert quiet == sse.COMMENT
+
+
+def test_who_missed_nothing_hears_no_news(control):
+    work, quiet = resumed(control, control.journalled(), 2)
+    assert (roots(work), quiet) == ([], sse.COMMENT)
+
+
+@pytest.mark.parametrize(
+    ("query", "header", "begins"), [("?after=3", None, 3), ("", "4", 4), ("?after=5", "4", 5), ("?after=3", "4", 4), ("", None, None)]
+)
+def test_a_stream_begins_after_the_later_of_its_address_and_its_header(control, monkeypatch, query, header, begins):
+    given = []
+
+    async def news(services, seen):
+        given.append(seen)
+        yield sse.COMMENT
+
+    monkeypatch.setattr(live, "_news", news)
+    assert control.get(f"/live{query}", **({"last-event-id": header} if header else {})).status == 200
+    assert given == [begins]
+
+
+@pytest.mark.parametrize("after", ["-1", "soon", str(2**63)])
+def test_what_is_no_place_in_the_journal_is_refused(control, after):
+    assert control.get(f"/live?after={after}").status in (400, 422)

@@ -57,6 +57,22 @@ def test_filters(store, note):
         assert seqs(verb="replic%.") == []
 
 
+def test_a_span_of_time_begins_with_its_first_second_and_ends_before_its_last(store, note, clock):
+    times = []
+    for _ in range(3):
+        times.append(note(store)[0].at)
+        clock.advance(1.0)
+    with store.read() as connection:
+
+        def within(**kwargs):
+            return [one.at for one in journal.read(connection, **kwargs)]
+
+        assert within(since=times[1]) == times[1:]
+        assert within(until=times[1]) == times[:1]
+        assert within(since=times[1], until=times[2]) == times[1:2]
+        assert within(since=times[2] + 1.0) == []
+
+
 def test_what_is_no_json_or_too_large_is_refused(store, note):
     for bad, error in ((float("nan"), ValueError), (object(), TypeError), ("x" * (1 << 20), UserError)):
         with pytest.raises(error):

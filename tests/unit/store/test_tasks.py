@@ -164,6 +164,8 @@ def test_lists_page_and_filter(work):
     assert listed(key="K%") == []
     assert listed(cluster="edge", tops=True) == [names[4], names[2], names[0]]
     assert listed(target="core/worker", states_=("queued",), root=names[0]) == [child]
+    assert listed(target="core") == listed(target="core/worker"), "a cluster: of all its agents"
+    assert listed(target="cor") == []
     assert listed(states_=("done",)) == []
     assert [task.id for task in work.read(lambda c: tasks.tree(c, names[0]))] == [names[0], child]
     assert [task.id for task in work.read(lambda c: tasks.children(c, names[0]))] == [child]

@@ -5,6 +5,8 @@ from html import unescape
 
 import pytest
 
+from quarterdeck.web import operate
+
 HOSTILE = 'why "so\u202e" <b>'
 PAGE = {"accept": "text/html"}
 
@@ -122,21 +124,23 @@ def test_what_was_typed_about_a_task_is_still_there_when_it_is_refused(replica, 
 
 
 def test_a_page_of_a_noun_to_come_copies_what_reads_and_marks_what_changes(pair):
-    for path in ("traces", "silences", "objectives", "drills", "calendar", "alerts", "incidents", "scaling", "recovery", "compliance"):
+    for path in operate.COMING:
         page = pair.get(f"/{path}").text
         copied = unescape(re.search(r'id="as-command">(.*?)</code>', page)[1])
         assert copied.split()[1] in ("logs", "get", "status", "journal"), path
-        changing = re.findall(r"<dt><code>qd (?:scale|restart|hold)[^\n]*?</dd>", page)
+        changing = re.findall(r"<dt><code>qd (?:scale|restart|hold|task submit)[^\n]*?</dd>", page)
         assert all("An example: it changes the fleet." in one for one in changing)
-        assert len(changing) == (path in ("silences", "drills", "scaling")), path
+        assert len(changing) == (path in ("silences", "drills", "scaling", "schedules")), path
 
 
 def test_a_copy_that_cannot_carry_the_filter_says_that_it_is_of_all(pair):
-    for path in ("/replicas?state=failed", "/replicas?q=x", "/replicas?by=cpu", "/budgets?day=2026-01-01"):
+    narrowed = ("/clusters/one?state=ready", "/clusters/one?by=cpu", "/agents/one/reader?q=1", "/deployments?rule=clusters isolated")
+    for path in ("/replicas?state=failed", "/replicas?q=x", "/replicas?by=cpu", "/budgets?day=2026-01-01", *narrowed):
         page = pair.get(path)
         if page.status == 200:
             assert "All of them by command, without the filter" in page.text, path
-    assert "The same by command" in pair.get("/replicas").text
+    for path in ("/replicas", "/clusters/one", "/agents/one/reader", "/deployments"):
+        assert "The same by command" in pair.get(path).text, path
     assert "qd get revisions 1 -o yaml" in pair.get("/deployments/1").text
 
 

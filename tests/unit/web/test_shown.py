@@ -10,11 +10,21 @@ import pytest
 from starlette.requests import Request
 
 from quarterdeck.model.records import Actor, Condition, Entry
-from quarterdeck.model.world import Verb
+from quarterdeck.model.world import Flow, Verb
 from quarterdeck.store import conditions, journal
 from quarterdeck.web.fleet import table_of
 
 HOSTILE = "<script>alert(1)</script>"
+LINKED = """\
+apiVersion: quarterdeck.dev/v1alpha1
+kind: System
+metadata: {name: pair}
+spec:
+  clusters:
+    one: {agents: {reader: {run: "agents:reader"}}}
+    two: {agents: {reader: {run: "agents:reader"}}}
+  links: [{from: one, to: two}]
+"""
 
 
 def copies(page):
@@ -152,6 +162,84 @@ def test_a_number_leads_to_its_cause(control):
     assert control.get("/replicas?state=not ready").status == 200
     assert 'href="/deployments?rule=clusters%20isolated#evidence"' in shown
     assert "rule=alerts" not in shown, "nothing proves it yet"
+
+
+def figures(page):
+    """What each figure is of, and where it leads."""
+    shown = re.findall(r"<div><dt>(.*?)</dt><dd>(.*?)</dd></div>", page.text, re.DOTALL)
+    return {name: [unescape(href) for href in re.findall(r'<a href="([^"]*)"', told)] for name, told in shown}
+
+
+def test_every_figure_leads_somewhere_that_is_there(control, monkeypatch):
+    control.up()
+    whole = type(control.engine).workloads
+
+    async def workloads(self, system):
+        busy = await whole(self, system)
+        return tuple(replace(w, replicas=tuple(replace(r, handled=9, failed=2, inflight=1) for r in w.replicas)) for w in busy)
+
+    monkeypatch.setattr(type(control.engine), "workloads", workloads)
+    task = control.post("/v1/tasks", {"target": "one/reader", "payload": 1}).json["id"]
+    for path in ("/", "/clusters/one", "/agents/one/reader", "/replicas/one/reader-0", f"/tasks/{task}"):
+        page = control.get(path)
+        found = figures(page)
+        assert len(found) >= 3, path
+        assert [name for name, to in found.items() if not to] == [], path
+        for to in (to for links in found.values() for to in links):
+            there, _, part = to.partition("#")
+            led = control.get(there) if there else page
+            assert led.status == 200, (path, to)
+            assert not part or f'id="{part}"' in led.text, (path, to)
+
+
+def test_figures_lead_to_what_they_count(control):
+    control.up()
+    change(control, "quarantined", value=True, target="one/reader-1")
+    control.converge()
+    agent = figures(control.get("/agents/one/reader"))
+    assert agent["Waiting messages"] == ["/messages?target=one%2Freader"]
+    assert agent["Bounds"] == ["/deployments/1"]
+    assert figures(control.get("/clusters/one"))["Memory"] == ["/clusters/one?by=memory_bytes#replicas"]
+
+
+def test_failures_of_a_replica_lead_to_what_it_wrote_and_what_was_not_answered_to_its_link(make_control, monkeypatch):
+    with make_control(LINKED) as control:
+        control.up()
+        whole = type(control.engine).workloads
+
+        async def workloads(self, system):
+            told = {"failed": 2, "flows": (Flow("two", 5, 3, 0.5, 0.1),)}
+            return tuple(replace(w, replicas=tuple(replace(r, **told) for r in w.replicas)) for w in await whole(self, system))
+
+        monkeypatch.setattr(type(control.engine), "workloads", workloads)
+        page = control.get("/replicas/one/reader-0")
+        assert figures(page)["Handled"] == ["#charts", "#lines"]
+        assert '<td class="n"><a href="/links#one-&gt;two">3</a></td>' in page.text
+
+
+@pytest.mark.parametrize(
+    ("path", "command"),
+    [
+        ("/waiting", "qd get tasks --state waiting"),
+        ("/tasks/dead", "qd get tasks --state failed"),
+        ("/tasks/unknown", "qd get effects --state done"),
+    ],
+)
+def test_where_nothing_is_a_command_tells_what_is_near(control, path, command):
+    control.up()
+    calm = re.search(r'<p class="calm">(.*?)</p>', control.get(path).text, re.DOTALL)[1]
+    assert f"<code>{command}</code>" in calm
+
+
+@pytest.mark.parametrize(
+    ("path", "command", "source"),
+    [("/deployments", "qd status", "/v1/status"), ("/deployments?rule=clusters isolated", "qd get conditions", "/v1/conditions")],
+)
+def test_deployments_copy_what_they_show(control, path, command, source):
+    control.up()
+    page = control.get(path).text
+    assert f'id="as-command">{command}</code>' in page
+    assert f"</span>{source}&#34;" in page or f'</span>{source}"' in page
 
 
 def test_the_evidence_of_one_rule_is_what_its_proofs_found(control):

@@ -45,6 +45,13 @@ def test_counters_that_began_again_with_a_new_process_make_no_negative_rate():
     assert found["Cores"] == [None, pytest.approx(0.1)]
 
 
+def test_charts_of_fewer_minutes_end_with_the_newest_sample():
+    rows = [(second, 0.1, float(second), 0, 0, 0.0, 0, 1) for second in range(0, 600, 30)]
+    assert charts(samples(*rows), 1)[0].values == [540.0, 570.0]
+    assert charts(samples(*rows), 3)[0].values == [420.0, 450.0, 480.0, 510.0, 540.0, 570.0]
+    assert len(charts(samples(*rows))[0].values) == len(rows)
+
+
 def test_no_sample_yet_makes_empty_charts():
     assert [chart.values for chart in charts(samples())] == [[]] * 6
 

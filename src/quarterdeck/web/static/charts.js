@@ -1,4 +1,4 @@
-// The charts of a replica's page: the last ten minutes from the API, a missing heartbeat drawn as a gap.
+// The charts of a replica's page: the last minutes, a missing heartbeat drawn as a gap.
 "use strict";
 (() => {
   const SHOWN = [["lag_ms", 1], ["inflight", 1], ["memory_bytes", 1 / 1048576], ["cpu", 1], ["handled", 1], ["beat_age", 1]]; // as the page names them
@@ -17,7 +17,8 @@
   }
 
   function columns(samples) {
-    const at = samples.columns.indexOf("at"), rows = samples.rows, old = samples.columns.indexOf("beat_age"), life = samples.columns.indexOf("incarnation");
+    const at = samples.columns.indexOf("at"), span = 60 * (new URLSearchParams(location.search).get("minutes") || 10);
+    const rows = samples.rows.filter((row) => row[at] > samples.rows.at(-1)[at] - span), old = samples.columns.indexOf("beat_age"), life = samples.columns.indexOf("incarnation");
     const times = rows.map((row) => row[at]);
     const rate = (name) => { const c = samples.columns.indexOf(name); return rows.map((row, n) => n === 0 || row[life] !== rows[n - 1][life] ? null : (row[c] - rows[n - 1][c]) / (row[at] - rows[n - 1][at])); };
     const plain = (name) => { const c = samples.columns.indexOf(name); return rows.map((row) => row[c]); };

@@ -49,10 +49,10 @@
     return new Promise((resolve) => { // holds the lock for as long as the tab lives and is logged in
       leave = resolve;
       function open() {
-        source = new EventSource("/live");
+        source = new EventSource(last ? `/live?after=${last}` : "/live");
         source.onopen = () => tell({ open: true });
         source.addEventListener("news", (event) => { tries = 0; tell({ seq: Number(event.lastEventId) }); });
-        source.addEventListener("work", (event) => tell({ roots: JSON.parse(event.data) }));
+        source.addEventListener("work", (event) => { tries = 0; tell({ roots: JSON.parse(event.data) }); });
         source.onerror = async () => {
           source.close();
           tell({ open: false });
