@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 import threading
+import time
+from datetime import datetime
 
 import pytest
 
@@ -123,3 +125,22 @@ def test_status_watch_survives_a_restart(fake, following, until, documents):
     fake.start()
     until(lambda: len(lines) == 2)
     assert process.poll() is None
+
+
+def test_the_journal_of_a_time(fake, qd, documents):
+    fake.answers["GET", "/v1/journal"] = documents.listed([documents.record(2)])
+    assert qd("journal", "--since", "2026-11-30T18:00", "--until", "2026-11-30T19:00:00+01:00").code == 0
+    query, _ = fake.asked("GET", "/v1/journal")[-1]
+    assert (query["since"], query["until"]) == ("2026-11-30T18:00:00.000Z", "2026-11-30T18:00:00.000Z")
+    before = time.time()
+    assert qd("journal", "--since", "10m").code == 0
+    since = datetime.fromisoformat(fake.asked("GET", "/v1/journal")[-1][0]["since"]).timestamp()
+    assert before - 601 <= since <= time.time() - 599
+
+
+def test_what_is_no_time_of_the_journal_is_refused(fake, qd):
+    for words in (("--since", "soon"), ("--until", "-1"), ("-f", "--until", "10m"), ("--since", "")):
+        ran = qd("journal", *words)
+        assert ran.code == 2, ran
+        assert "hint:" in ran.err
+    assert not fake.asked("GET", "/v1/journal")

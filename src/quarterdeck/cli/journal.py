@@ -15,10 +15,12 @@ from quarterdeck.cli.follow import follow, require_lines
 from quarterdeck.cli.render import clock_time, listing, show, style_of
 from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Output, Session
+from quarterdeck.cli.usage import UsageError
 from quarterdeck.client.wire import Document, Unreached
-from quarterdeck.clock import SystemClock
+from quarterdeck.clock import SystemClock, iso
 from quarterdeck.errors import Conflict, Terminal, UserError
 from quarterdeck.model.home import Home
+from quarterdeck.spec.quantities import moment
 from quarterdeck.version import API_VERSION
 
 if TYPE_CHECKING:
@@ -42,16 +44,22 @@ def journal(
     target: Annotated[str | None, typer.Option(metavar="TARGET", help="Only of this target.", autocompletion=target_names)] = None,
     verb: Annotated[str | None, typer.Option(metavar="VERB", help="Only of this verb; `replica.` means all that begin so.")] = None,
     after: Annotated[int | None, typer.Option(metavar="SEQ", help="Only after this record.")] = None,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Only from then on: 10m ago, or 2026-11-30T18:00 (UTC).")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Only before then, likewise.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, max=500, help="At most that many, the newest.")] = 50,
 ) -> None:
     """What happened, in order. Each record is chained to the one before it; qd journal verify proves it offline.
 
     $ qd journal -f
     $ qd journal --target analysts/analyst --limit 10
+    $ qd journal --since 2h --until 1h
     $ qd journal head -o json > kept-elsewhere.json
     """
-    asked = {"system": session.system, "target": target, "verb": verb}
+    times = {"since": _moment(session, "since", since), "until": _moment(session, "until", until)}
+    asked = {"system": session.system, "target": target, "verb": verb, **times}
     if follow_:
+        if until:
+            raise UsageError("what is to come has no end before now", hint="qd journal --until without -f; qd journal -f --since 10m")
         _follow(session, asked, after, limit)
         return
     document = session.client.get("/v1/journal", {**asked, "after": after, "limit": limit, "newest": after is None or None})
@@ -59,11 +67,21 @@ def journal(
     if not session.machine:
         document["items"] = [{**record, "time": clock_time(record["at"])} for record in document["items"]]
     columns = [*_COLUMNS, ("ON BEHALF OF", "on_behalf_of"), ("HASH", "hash")] if session.output is Output.wide else _COLUMNS
-    filtered = any(value is not None for value in (target, verb, after))
+    filtered = any(value is not None for value in (target, verb, after, since, until))
     empty = "no record is like that; qd journal shows them all" if filtered else "nothing happened yet; qd up deploys a system"
     listing(session, document, columns, empty)
     if document["items"]:
         session.next(f"qd journal -f · qd explain {target}" if target else "qd journal -f · qd journal --target TARGET")
+
+
+def _moment(session: Session, option: str, text: str | None) -> str | None:
+    """The ISO time of an option. Raises UsageError for what is no time."""
+    if text is None:
+        return None
+    try:
+        return iso(moment(text, session.client.clock.now()))
+    except (ValueError, OverflowError) as error:
+        raise UsageError(f"{text!r} is no time", hint=f"--{option} takes for example 10m, or 2026-11-30T18:00 (UTC)") from error
 
 
 def _follow(session: Session, asked: dict[str, str | None], after: int | None, limit: int) -> None:

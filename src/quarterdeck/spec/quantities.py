@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -27,6 +28,15 @@ _CORES: Final = r"[0-9]+m"
 
 def _refuse(what: str, example: str) -> PydanticCustomError:
     return PydanticCustomError("quantity", "must be {what}, e.g. {example}", {"what": what, "example": example})
+
+
+def moment(text: str, now: float) -> float:
+    """Epoch seconds of `10m` (that long before `now`) or of an ISO 8601 time, UTC where it names no zone. Raises ValueError."""
+    try:
+        return max(0.0, now - Duration.parse(text))
+    except ValueError:
+        at = datetime.fromisoformat(text)
+        return max(0.0, (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp())
 
 
 class Duration(float):

@@ -251,11 +251,13 @@ async def journal(  # noqa: PLR0917 one parameter a filter
     times = {"since": moment(begin.strip(), view.now), "until": moment(until.strip(), view.now)}
     found = await api.items("/v1/journal", newest=True, before=before, limit=PAGE, **filters, **times)
     head = await view.api.unless_refused("/v1/journal/head")
-    told = " ".join(["qd journal -f", *(f"--{key} {shlex.quote(value)}" for key, value in filters.items() if value)])
+    said = {**filters, "since": begin.strip(), "until": until.strip()}
+    command = "qd journal" if until.strip() else "qd journal -f"  # what is to come has no end before now
+    told = " ".join([command, *(f"--{key} {shlex.quote(value)}" for key, value in said.items() if value)])
     return view.html(
         "journal.html",
         "Journal",
-        Copy(told, address("/v1/journal", newest=True, **filters, **times), lacks="the times" if begin or until else ""),
+        Copy(told, address("/v1/journal", newest=True, **filters, **times)),
         every=10.0 if before is None else 0.0,
         records=found,
         head=head,

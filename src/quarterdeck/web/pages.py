@@ -89,7 +89,7 @@ PLACES: Final = (
 class Copy:
     """The same thing elsewhere: a command, and a request to the API, which of a POST has a body. `of_all`: it is of no system.
 
-    `whole`: what the page leaves out, neither can: they give everything of its kind. `lacks`: what the command alone cannot say.
+    `whole`: what the page leaves out, neither can: they give everything of its kind.
     """
 
     command: str
@@ -98,7 +98,6 @@ class Copy:
     body: Json | None = None
     of_all: bool = False
     whole: bool = False
-    lacks: str = ""
 
     def of(self, system: str | None) -> Copy:
         """With the system named, without which neither means anything where several run."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Final
 
 from quarterdeck.clock import iso
-from quarterdeck.spec.quantities import Duration
+from quarterdeck.spec.quantities import moment as epoch
 from quarterdeck.web.inner import Refused
 
 HINT: Final = "write for example 10m for ten minutes ago, or 2026-11-28T18:00 (UTC)"
@@ -20,14 +19,6 @@ def moment(text: str, now: float) -> str | None:
     if not text:
         return None
     try:
-        return iso(max(0.0, _epoch(text, now)))
+        return iso(epoch(text, now))
     except (ValueError, OverflowError) as error:
         raise Refused(400, f"{text[:64]!r} is no time", HINT) from error
-
-
-def _epoch(text: str, now: float) -> float:
-    try:
-        return now - Duration.parse(text)
-    except ValueError:
-        at = datetime.fromisoformat(text)
-        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
