@@ -4,7 +4,8 @@ import http.client
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
+from threading import Thread
 from urllib.parse import urlsplit
 
 from tests.scenarios.fleet.test_access import call, door, token
@@ -67,3 +68,42 @@ def test_who_asks_too_much_without_a_token_is_slowed_down_and_nobody_else(deploy
     assert call(door, "/v1/systems", **bearer)[0] == 200
     link = urlsplit(deployed.client.post("/v1/login", {})["url"])
     assert call(door, f"{link.path}?{link.query}")[0] == 303
+
+
+def test_who_is_bound_to_a_cluster_follows_that_one_alone(deployed, door, token):
+    """P20 for what is subscribed to: journal, output and the dashboard's news, while another cluster is busy."""
+    bearer = {"Authorization": f"Bearer {token('--role', 'viewer', '--cluster', 'edge')}", "Accept": "text/event-stream"}
+    heard, connections = {}, []
+
+    def follow(path):
+        connection = http.client.HTTPConnection(*door, timeout=60)
+        connections.append(connection)
+        connection.request("GET", path, headers=bearer)
+        answer = connection.getresponse()
+        assert answer.status == 200, answer.read()
+        lines = heard.setdefault(path, [])
+
+        def read():
+            with suppress(OSError, ValueError, AttributeError, http.client.HTTPException):
+                while line := answer.readline():
+                    lines.append(line.decode())
+
+        Thread(target=read, daemon=True).start()
+
+    paths = ["/v1/journal", "/v1/logs?tail=100", "/live"]
+    for path in paths:
+        follow(path)
+    for cluster in ("core/worker", "edge/front"):
+        deployed.client.post("/v1/changes", {"target": cluster, "field": "hold", "value": True, "reason": f"seen-{cluster}"})
+    core = deployed.client.post("/v1/tasks", {"target": "core/worker", "verb": "work", "payload": {"n": 1}})["id"]
+    edge = deployed.client.post("/v1/tasks", {"target": "edge/front", "verb": "work", "payload": {"n": 1}})["id"]
+    deployed.until(lambda: any("seen-edge/front" in line for line in heard["/v1/journal"]), within=20)
+    deployed.until(lambda: any(edge in line for line in heard["/live"]), within=20)
+    everything = {path: "".join(lines) for path, lines in heard.items()}
+    for connection in connections:
+        connection.close()
+    for path, text in everything.items():
+        assert "core" not in text.replace("score", ""), f"{path}: {[line for line in text.splitlines() if 'core' in line][:3]}"
+        assert core not in text, path
+    for path in ("/v1/logs?target=core/worker", "/v1/logs?target=core/worker-0&follow=true", f"/v1/tasks/{core}/events"):
+        assert call(door, path, **bearer)[0] == 403, path
