@@ -203,6 +203,9 @@ ELSEWHERE = {
         "tests/web/test_pages.py::test_every_link_of_every_page_leads_somewhere",
         "tests/web/test_pages.py::test_each_copy_of_a_page_lands_on_the_clipboard",
         "tests/web/test_pages.py::test_no_page_has_a_barrier_that_axe_finds_in_light_or_in_dark",
+        "tests/web/test_links.py::test_the_picture_shows_the_rate_of_a_link_and_an_open_breaker",
+        "tests/web/test_links.py::test_charts_are_of_as_many_minutes_as_the_address_says",
+        "tests/unit/web/test_times.py::test_the_journal_shows_a_span_and_its_form_keeps_it",
     ),
 }
 """Behaviours of the dashboard and of `qd top`, by their number, and the tests in a real browser or terminal that cover each."""
