@@ -73,3 +73,30 @@ def test_what_is_recommended_below_a_list_works_with_what_is_in_it():
     assert "resolve" not in following("effects", [{**effect, "outcome": "done"}])
     assert "resume" in following("budgets", [{"name": "a", "tripped": None}, {"name": "b", "tripped": {"reason": "x"}}])
     assert "resume" not in following("budgets", [{"name": "a", "tripped": None}])
+
+
+@pytest.mark.parametrize(
+    ("path", "out"),
+    [
+        ("$.items[*].name", "analysts/analyst-0\nanalysts/analyst-1\n"),
+        ("{.items[*].name}", "analysts/analyst-0\nanalysts/analyst-1\n"),
+        (".items[1].pid", "101\n"),
+        ("$.items[?@.state=='ready'].name", "analysts/analyst-0\n"),
+        ("$.kind", "List\n"),
+        ("$.items[0].nothing", ""),
+    ],
+)
+def test_get_what_a_path_finds(fake, qd, path, out):
+    ran = qd("get", "replicas", "-o", f"jsonpath={path}")
+    assert (ran.code, ran.out) == (0, out), ran
+
+
+def test_what_a_path_finds_rules_no_terminal(fake, qd, documents):
+    fake.answers["GET", "/v1/replicas"] = documents.listed([{**documents.replicas[0], "reason": "\x1b[2Jgone\nnext"}])
+    assert qd("get", "replicas", "-o", "jsonpath=$.items[0].reason").out.count("\n") == 1
+    assert "\x1b" not in qd("get", "replicas", "-o", "jsonpath=$.items[0]").out
+
+
+def test_a_path_that_is_none_stops_a_change_before_it_is_made(fake, qd):
+    assert qd("scale", "analysts/analyst", "3", "-o", "jsonpath=$[").code == 2
+    assert not fake.requests

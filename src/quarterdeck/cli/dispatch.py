@@ -17,7 +17,8 @@ from quarterdeck.cli import coming
 from quarterdeck.cli.completing import context_names, files, system_names
 from quarterdeck.cli.guard import allow
 from quarterdeck.cli.parts import early_option, refuse_part
-from quarterdeck.cli.session import Choices, Output, Session
+from quarterdeck.cli.render import PATHS, not_a_path
+from quarterdeck.cli.session import Choices, Output, Pick, Session
 from quarterdeck.cli.usage import UsageError
 from quarterdeck.cli.verbs import VERBS, Verb, columns, find, overview
 from quarterdeck.model.wording import nearest, wrong
@@ -28,7 +29,35 @@ HomeOption = Annotated[
 SystemOption = Annotated[
     str | None, typer.Option("--system", "-s", metavar="NAME", help="The system, where several run.", autocompletion=system_names)
 ]
-OutputOption = Annotated[Output | None, typer.Option("--output", "-o", help="How data is printed.")]
+
+
+def _printed(text: str | Output | Pick) -> Output | Pick:
+    """How data is printed: a format, or the path of `jsonpath=PATH`, also as kubectl writes it: `jsonpath={.items}`."""
+    if not isinstance(text, str) or isinstance(text, Output):
+        return text
+    kind, mark, path = text.partition("=")
+    if kind == "jsonpath" and mark:
+        bare = path[1:-1] if path.startswith("{") and path.endswith("}") else path
+        path = bare if bare.startswith("$") else f"${bare}"
+        if fault := not_a_path(path):
+            raise typer.BadParameter(f"{path!r} is no JSONPath: {fault}.")
+        return Pick(path)
+    if text not in {*Output}:
+        raise typer.BadParameter(f"{text!r} is not one of {', '.join(map(repr, map(str, Output)))}, 'jsonpath=PATH'.")
+    return Output(text)
+
+
+OutputOption = Annotated[
+    Any,
+    typer.Option(
+        "--output",
+        "-o",
+        parser=_printed,
+        metavar="[table|wide|json|yaml|name|jsonpath=PATH]",
+        help="How data is printed.",
+        autocompletion=lambda: [*map(str, Output), "jsonpath="],
+    ),
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Data and errors only.")]
 ContextOption = Annotated[
     str | None, typer.Option("--context", metavar="NAME", help="A context of qd context list.", autocompletion=context_names)
@@ -116,7 +145,7 @@ def misused(error: BaseException) -> UsageError:
     if "'--output'" in text and "'ut" in text:  # who knows terraform writes plan -out=FILE
         return UsageError(message, hint="qd plan --out FILE keeps the plan; -o is how data is printed")
     if "'--output'" in text:  # who knows kubectl asks for jsonpath
-        return UsageError(message, hint="one field of many: -o json | jq '.items[].name'; names alone: -o name")
+        return UsageError(message, hint=f"one field of many: {PATHS}; names alone: -o name")
     verb = find(context.info_name or "") if context is not None else None
     if verb and verb.parts and not verb.alone and message.startswith("no such option"):
         return UsageError(message, hint=early_option(verb))

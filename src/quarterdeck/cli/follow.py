@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from quarterdeck.cli.session import Output, Session
+from quarterdeck.cli.session import Output, Pick, Session
 from quarterdeck.cli.usage import UsageError
 from quarterdeck.client.wire import Event, Query, Wire
 from quarterdeck.errors import Transient
@@ -17,7 +17,7 @@ ENDLESS: Final = "what goes on and on"
 
 def require_lines(session: Session, what: str = ENDLESS) -> None:
     """Raise UsageError for a form that `what` cannot be printed in: a line at a time it is text or JSON."""
-    if session.output in (Output.yaml, Output.name):
+    if isinstance(session.output, Pick) or session.output in (Output.yaml, Output.name):
         raise UsageError(f"-o {session.output} cannot show {what}", hint="-o json prints one JSON document a line")
 
 

@@ -20,7 +20,6 @@ from quarterdeck.client.wire import Document, Unreached
 from quarterdeck.clock import SystemClock, iso
 from quarterdeck.errors import Conflict, Terminal, UserError
 from quarterdeck.model.home import Home
-from quarterdeck.spec.quantities import moment
 from quarterdeck.version import API_VERSION
 
 if TYPE_CHECKING:
@@ -78,6 +77,8 @@ def _moment(session: Session, option: str, text: str | None) -> str | None:
     """The ISO time of an option. Raises UsageError for what is no time."""
     if text is None:
         return None
+    from quarterdeck.spec.quantities import moment  # noqa: PLC0415 pydantic, for this alone
+
     try:
         return iso(moment(text, session.client.clock.now()))
     except (ValueError, OverflowError) as error:

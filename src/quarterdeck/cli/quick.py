@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from typer.models import ArgumentInfo, OptionInfo
 
-from quarterdeck.cli.dispatch import SHARED, choices_of, load, own_parameters
+from quarterdeck.cli.dispatch import REFUSED, SHARED, choices_of, load, own_parameters
 from quarterdeck.cli.session import Choices
 from quarterdeck.cli.verbs import VERBS, Verb, find
 
@@ -46,7 +46,10 @@ class _Field:
 
     def value(self, text: str) -> Any:
         """The text converted; raises ValueError."""
-        converted = self.kind(text)
+        try:
+            converted = self.kind(text)
+        except REFUSED as error:  # by a parser of ours, which Typer is to show
+            raise ValueError(text) from error
         least, most = self.bounds
         if (least is not None and converted < least) or (most is not None and converted > most):
             raise ValueError(text)
@@ -135,7 +138,8 @@ def _fields(parameters: Mapping[str, tuple[Any, Any]]) -> Iterator[_Field]:
         if get_origin(annotation) is not Annotated:
             raise _NotPlain
         kind, info = get_args(annotation)[:2]
-        yield _Field(name, _bare(kind), _names(name, _bare(kind), info), default, (info.min, info.max))
+        bare = info.parser or _bare(kind)
+        yield _Field(name, bare, _names(name, bare, info), default, (info.min, info.max))
 
 
 def _names(name: str, kind: Any, info: Any) -> tuple[str, ...]:

@@ -8,12 +8,13 @@ from datetime import datetime
 from typing import Any, Final, TextIO
 
 from quarterdeck.cli.screen import Screen, clean
-from quarterdeck.cli.session import Output, Session
+from quarterdeck.cli.session import Output, Pick, Session
 
 Row = Sequence[str]
 GOOD: Final = frozenset({"ready", "done", "passed", "true", "live", "open", "closed", "ok", "healthy", "begun"})
 BAD: Final = frozenset({"failed", "false", "dead", "down", "denied"})
 FAIR: Final = frozenset({"starting", "running", "pending", "draining", "quarantined", "unknown", "half-open", "degraded"})
+PATHS: Final = "-o jsonpath='$.items[*].name' (RFC 9535); for more: -o json | jq"
 _GAP: Final = 2
 _READABLE: Final = 16
 """Columns that the last cell of a row needs, where it is longer."""
@@ -38,10 +39,31 @@ def show(session: Session, document: Any, text: Callable[[Screen], None] | None 
             dump_yaml(document, session.screen.out)
         case Output.name:
             session.screen.line(clean(name))
+        case Pick(path):
+            if lines := picked(document, path):
+                session.screen.lines(*lines)
         case _ if text is not None:
             text(session.screen)
         case _:  # only programs are told
             pass
+
+
+def not_a_path(path: str) -> str:
+    """What is wrong with a JSONPath (RFC 9535); nothing where it is one. Asked before anything is done."""
+    import jsonpath  # noqa: PLC0415 only for this format
+
+    try:
+        jsonpath.compile(path)
+    except jsonpath.JSONPathError as error:
+        return str(error).splitlines()[0]
+    return ""
+
+
+def picked(document: Any, path: str) -> list[str]:
+    """What a path finds, a line each: text as it is, all else as JSON."""
+    import jsonpath  # noqa: PLC0415 only for this format
+
+    return [clean(one) if isinstance(one, str) else json.dumps(one) for one in jsonpath.findall(path, document)]
 
 
 def dump(document: Any, out: TextIO, *, indent: int | None = 2) -> None:

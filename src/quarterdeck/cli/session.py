@@ -30,12 +30,19 @@ class Output(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Pick:
+    """`-o jsonpath=PATH`: only what a path finds in the document (RFC 9535), e.g. `$.items[*].name`."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Choices:
     """The options shared by all verbs, as given; None where nothing was said."""
 
     home: Path | None = None
     system: str | None = None
-    output: Output | None = None
+    output: Output | Pick | None = None
     quiet: bool = False
     context: str | None = None
     yes: bool = False
@@ -52,7 +59,7 @@ class Session:
 
     place: Place
     system: str | None
-    output: Output
+    output: Output | Pick
     quiet: bool
     screen: Screen
     words: Screen
@@ -92,7 +99,7 @@ class Session:
     @property
     def machine(self) -> bool:
         """Whether a program reads the output."""
-        return self.output in (Output.json, Output.yaml, Output.name)
+        return isinstance(self.output, Pick) or self.output in (Output.json, Output.yaml, Output.name)
 
     def say(self, words: str) -> None:
         """Tell people something that is no error, on stderr."""

@@ -144,7 +144,7 @@ EXAMPLES: Final = (
 SHARED: Final = (
     ("--home DIR", "the state folder (QUARTERDECK_HOME)"),
     ("-s, --system NAME", "the system, where several run"),
-    ("-o, --output FORMAT", "table, wide, json, yaml or name"),
+    ("-o, --output FORMAT", "table, wide, json, yaml, name or jsonpath=PATH"),
     ("-q, --quiet", "data and errors only"),
     ("--context NAME", "a context of qd context list (QUARTERDECK_CONTEXT)"),
     ("-y, --yes", "do not ask"),
