@@ -22,6 +22,7 @@ from quarterdeck.store import export as exporting
 from quarterdeck.store import journal as rows
 from quarterdeck.store import keys
 from quarterdeck.store.verify import verify_home
+from quarterdeck.version import API_VERSION
 
 router = APIRouter(prefix="/v1/journal")
 PAGE = 500
@@ -81,7 +82,7 @@ def _epoch(at: datetime | None) -> float | None:
 async def head(given: Given) -> dict[str, Any]:
     """The end of the chain and the key that signs it, to be kept elsewhere."""
     with given.store.read() as conn:
-        return exporting.proof(conn, given.home.keys)
+        return {"apiVersion": API_VERSION, "kind": "JournalHead", **exporting.proof(conn, given.home.keys)}
 
 
 @router.get("/verify", **needs("viewer"))
