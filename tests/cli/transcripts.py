@@ -1,8 +1,8 @@
 """Transcripts of what a person sees, one for each behaviour of the command that people rely on, taken from a real fleet.
 
 `python tests/cli/transcripts.py` takes them anew into tests/cli/golden; `test_golden.py` compares. What differs from run to run or from
-machine to machine (times, numbers of processes, ports, digests, sizes) is replaced by `…`. Behaviours of the dashboard, and those that
-redraw the terminal, have none: `ELSEWHERE` names the tests of them.
+machine to machine (times, numbers of processes, ports, digests, sizes) is replaced by `…`. What is of the dashboard, or redraws the
+terminal, stands in none: `ELSEWHERE` names the tests of that.
 """
 
 import os
@@ -65,6 +65,7 @@ ENDS = (
     (r"(?m)^( would end .*\n)(\1)*", r"\1"),
 )
 LIMITS = ((r"(?ms)^ Limits .*?(?=^ Weakened)", " Limits …\n"),)
+NUMBERS = ((r"\d[\d.,]*( [KMG]iB| %| ms)?", "N"), (r" {2,}", "  "))
 MORE = "sed -i 's/min: 2/min: 3/' quarterdeck.yaml"
 LESS = "sed -i 's/min: 3/min: 2/' quarterdeck.yaml"
 GREET = """qd ask front/greeter greet '{"name": "Ada"}'"""
@@ -189,6 +190,18 @@ BEHAVIOURS = {
         Step("qd task fork shelf-1 --dry-run", also=WORK),
         Step("qd task fork shelf-1 --from question --dry-run", also=WORK),
     ),
+    "19-top": (
+        Step("qd top | sort", also=NUMBERS),
+        Step("qd top --help | head -n 24"),
+    ),
+    "20-links": (
+        Step("qd open front/greeter --print"),
+        Step("qd open back/counter-0 --print"),
+        Step("qd open 'front->back' --print"),
+        Step("qd open shelf-1 --print", also=((r"01[0-9A-HJKMNP-TV-Z]{24}", "TASK"),)),
+        Step("qd open docs --print -o jsonpath=$.url"),
+        Step("qd get agents front/greeter -o yaml | head -n 5"),
+    ),
     "01-down": (Step("qd down --yes"), Step("qd down --yes"), Step("qd status")),
 }
 ELSEWHERE = {
@@ -208,7 +221,7 @@ ELSEWHERE = {
         "tests/unit/web/test_times.py::test_the_journal_shows_a_span_and_its_form_keeps_it",
     ),
 }
-"""Behaviours of the dashboard and of `qd top`, by their number, and the tests in a real browser or terminal that cover each."""
+"""What no transcript can show, in the dashboard and of `qd top`, by number, and the tests in a real browser or terminal that cover it."""
 
 
 def take(folder: Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -17,6 +18,7 @@ from quarterdeck.cli.explain_link import found_link
 from quarterdeck.cli.render import show
 from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Session
+from quarterdeck.cli.task_list import resolved
 from quarterdeck.cli.usage import UsageError
 from quarterdeck.client.wire import Document
 from quarterdeck.errors import NotFound
@@ -46,7 +48,7 @@ def open_link(
         typer.Argument(
             metavar="TARGET",
             show_default=False,
-            help="Its page: cluster, cluster/agent, cluster/agent-n, a link, a task's id, or docs.",
+            help="Its page: cluster, cluster/agent, cluster/agent-n, a link, a task's id or key, or docs.",
             autocompletion=target_names,
         ),
     ] = None,
@@ -110,9 +112,12 @@ def _page(session: Session, target: str) -> str | None:
     try:
         place = session.client.get("/v1/explain", {"target": inside, "system": session.system})["target"]
     except NotFound:
-        if inside != DOCS:
-            raise
-        return "/docs/"
+        if inside == DOCS:
+            return "/docs/"
+        if "/" not in inside:  # the key of a task
+            with contextlib.suppress(NotFound):
+                return f"/tasks/{resolved(session, inside)}"
+        raise
     if place.endswith(":"):
         return f"/{system}"
     agents = session.client.get("/v1/agents", {"system": session.system})["items"]
