@@ -1,5 +1,6 @@
 """The stream behind the pages: that the journal grew, and to which tasks something happened, of those the reader may see."""
 
+import asyncio
 import json
 from dataclasses import replace
 
@@ -125,3 +126,27 @@ def test_a_stream_begins_after_the_later_of_its_address_and_its_header(control, 
 @pytest.mark.parametrize("after", ["-1", "soon", str(2**63)])
 def test_what_is_no_place_in_the_journal_is_refused(control, after):
     assert control.get(f"/live?after={after}").status in (400, 422)
+
+
+def test_a_reader_who_does_not_read_keeps_nothing_but_that_something_happened(control):
+    """Back-pressure: however much happens while a page is slow, one event waits for it, and it says to look at all of it."""
+    services = replace(control.guard.app.state.services, grant=EVERYTHING)
+
+    async def slow():
+        stream = live._news(services, None)
+        await anext(stream)
+        for number in range(100_000):
+            services.work.stir(frozenset((f"task-{number}",)))
+        kept = [len(one._tasks) for one in services.work._followers]
+        told = await anext(stream)
+        another = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0.02)
+        more = another.done()
+        another.cancel()
+        await asyncio.gather(another, return_exceptions=True)
+        return kept, told, more
+
+    kept, told, more = control.run(slow())
+    assert kept == [MOST_FOLLOWED + 1]
+    assert roots(told) == []
+    assert not more
