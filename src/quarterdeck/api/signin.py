@@ -15,8 +15,7 @@ from quarterdeck.api.services import Given, Services
 from quarterdeck.errors import Forbidden, NotFound
 from quarterdeck.model.grant import Grant
 from quarterdeck.model.records import Actor
-from quarterdeck.signin.flow import LIVES, Flow
-from quarterdeck.signin.flow import Answer as Answered
+from quarterdeck.signin.flow import LIVES, Answer, Flow
 from quarterdeck.signin.jwt import LONGEST as LONGEST_JWT
 from quarterdeck.store import tokens
 from quarterdeck.version import API_VERSION
@@ -25,7 +24,7 @@ router = APIRouter()
 START: Final = "/login/start"
 COST: Final = 10.0
 """What a trade costs of the requests that an identity may make: five a second go on for ever."""
-Answer = Annotated[str, Query(max_length=4_000)]
+Text = Annotated[str, Query(max_length=4_000)]
 
 
 class TradeBody(BaseModel):
@@ -68,17 +67,17 @@ async def start(
 async def callback(  # noqa: PLR0917 what a provider says (OpenID Connect Core, section 3.1.2.5; RFC 9207)
     given: Given,
     request: Request,
-    code: Answer = "",
-    state: Answer = "",
-    iss: Answer | None = None,
-    error: Answer = "",
-    error_description: Answer = "",
+    code: Text = "",
+    state: Text = "",
+    iss: Text | None = None,
+    error: Text = "",
+    error_description: Text = "",
 ) -> Response:
     """Where the provider sends a browser back to, with a code that is traded for who it is: a session begins."""
     flow = _flow(given)
     request.scope["take"](request.scope["address"], COST)
     try:
-        answer = Answered(state, code, iss, error_description or error)
+        answer = Answer(state, code, iss, error_description or error)
         person, landing = await flow.finish(request.cookies.get(_cookie(request), ""), answer)
     except Forbidden:
         request.scope["failed"]()
