@@ -83,9 +83,9 @@ class Guard:
             await turned_away(error, scope)(scope, receive, send)
             return
         scope.update(actor=caller.actor, grant=caller.grant, session=caller.session, until=caller.until, cookie=self.door.cookie)
-        scope.update(
-            sign_in=self.sign_in(), failed=partial(self.backoff.failed, _address(scope)), take=self.rates.take, address=_host(scope)
-        )
+        address = _address(scope)
+        scope.update(failed=partial(self.backoff.failed, address), take=self.rates.take, address=partial(_counted, address))
+        scope["sign_in"] = self.sign_in
         owner = None if caller.actor.via == "socket" else caller.actor.name
         await Exchange(scope, receive, send, self.streams, owner, caller.until).run(self.app)
 
@@ -99,7 +99,7 @@ class Guard:
             self._same_site(scope, headers)
         caller = self._socket_peer(scope) if by_socket else self._bearer(scope, headers)
         if caller.grant is None and scope["path"] not in _BRING:
-            self.rates.take(_host(scope))
+            self.rates.take(_counted(_address(scope)))
         elif caller.actor.via != "socket":
             self.rates.take(caller.actor.name, SUBMISSION if (scope["method"], scope["path"]) == ("POST", "/v1/tasks") else 1.0)
         return caller
@@ -156,9 +156,8 @@ def _address(scope: Scope) -> str:
     return str((scope.get("client") or ("", 0))[0])
 
 
-def _host(scope: Scope) -> str:
-    """The address as it is counted: of IPv6 the network, of which everybody has one (RFC 6177)."""
-    text = _address(scope)
+def _counted(text: str) -> str:
+    """An address as it is counted: of IPv6 the network, of which everybody has one (RFC 6177)."""
     try:
         found = ipaddress.ip_address(text.removeprefix("::ffff:"))
     except ValueError:  # the unix socket

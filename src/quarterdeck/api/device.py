@@ -56,7 +56,7 @@ class AnswerBody(BaseModel):
 @router.post("", **open_to_anyone())
 async def ask(body: AskBody, given: Given, request: Request) -> Json:
     """Wait to be let in: `code` is shown to people, `secret` is asked with at `/v1/login/device/token`."""
-    request.scope["take"](request.scope["address"], COST)
+    request.scope["take"](request.scope["address"](), COST)
     address = str((request.scope.get("client") or ("", 0))[0])
     code, secret = given.devices.begin(body.host, address, given.clock.now())
     told = {"secret": secret, "code": code, "url": f"{given.url}/login/device?code={code}"}

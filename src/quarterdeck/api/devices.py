@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 from collections import OrderedDict
@@ -13,6 +12,7 @@ from quarterdeck.api.errors import TooMany
 from quarterdeck.errors import Conflict, Forbidden, NotFound
 from quarterdeck.model.grant import Grant
 from quarterdeck.model.records import Actor
+from quarterdeck.store.tokens import digest
 
 LIVES: Final = 600.0
 """Seconds in which somebody may let a program in."""
@@ -50,7 +50,7 @@ class Devices:
             raise TooMany(f"{MOST} programs wait to be let in", hint="qd token create on the machine itself makes a token", retry_after=60)
         secret, signs = secrets.token_urlsafe(32), "".join(secrets.choice(SIGNS) for _ in range(8))
         code = f"{signs[:4]}-{signs[4:]}"
-        self._asked[code] = Asked(_hash(secret), host, address, now + LIVES)
+        self._asked[code] = Asked(digest(secret), host, address, now + LIVES)
         return code, secret
 
     def find(self, code: str, now: float) -> Asked:
@@ -71,7 +71,7 @@ class Devices:
     def collect(self, secret: str, now: float) -> Asked:
         """How it stands with a program. Raises Forbidden for a secret that nobody waits with."""
         self._drop(now)
-        shown = _hash(secret)
+        shown = digest(secret)
         for one in self._asked.values():
             if hmac.compare_digest(one.secret, shown):
                 return one
@@ -85,7 +85,3 @@ class Devices:
     def _drop(self, now: float) -> None:
         for code in [code for code, one in self._asked.items() if now >= one.until]:
             del self._asked[code]
-
-
-def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()

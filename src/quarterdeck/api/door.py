@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from quarterdeck.client.doors import LOOPBACK
 from quarterdeck.errors import UserError
 
-LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 ENVIRONMENT: Final = {
     "bind": "QUARTERDECK_BIND",
     "cert": "QUARTERDECK_TLS_CERT",

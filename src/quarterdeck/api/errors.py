@@ -160,11 +160,12 @@ def _onwards(error: QuarterdeckError, scope: Scope) -> str:
     """Where to from a refusal: back, for somebody who is known, else to the sign-in provider, where there is one."""
     if scope.get("grant"):
         return '<p><a href="/">To the dashboard</a></p>'
-    if not scope.get("sign_in") or not isinstance(error, Forbidden):
+    provider = scope["sign_in"]() if isinstance(error, Forbidden) and "sign_in" in scope else ""
+    if not provider:
         return ""
     page = "" if scope["method"] != "GET" or scope["path"] in _LOGINS else _address(scope)
     landing = f"?next={quote(page, safe='')}" if page else ""
-    return f'<p><a class="button" href="/login/start{landing}">Sign in with {escape(scope["sign_in"])}</a></p>'
+    return f'<p><a class="button" href="/login/start{landing}">Sign in with {escape(provider)}</a></p>'
 
 
 def _address(scope: Scope) -> str:

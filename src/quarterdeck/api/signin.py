@@ -75,7 +75,7 @@ async def callback(  # noqa: PLR0917 what a provider says (OpenID Connect Core, 
 ) -> Response:
     """Where the provider sends a browser back to, with a code that is traded for who it is: a session begins."""
     flow = _flow(given)
-    request.scope["take"](request.scope["address"], COST)
+    request.scope["take"](request.scope["address"](), COST)
     try:
         answer = Answer(state, code, iss, error_description or error)
         person, landing = await flow.finish(request.cookies.get(_cookie(request), ""), answer)

@@ -24,6 +24,7 @@ from quarterdeck.client.contexts import Contexts, chosen
 from quarterdeck.client.wire import Document, Wire
 from quarterdeck.clock import SystemClock
 from quarterdeck.errors import QuarterdeckError
+from quarterdeck.model.soundness import holds
 
 WITHIN: Final = 0.2
 """Seconds from the start of the process to the end of all questions: more than 0.3 would be felt, and to end takes time too."""
@@ -84,7 +85,7 @@ def change_numbers(ctx: typer.Context, incomplete: str) -> list[Named]:
         ("changes",),
         incomplete,
         lambda item: (str(item["id"]), f"{item['target']} {item.get('reason') or ''}".strip()),
-        lambda item: item.get("state", "live") == "live" and item.get("patch", {}).get("field") != "restart_before",
+        holds,
     )
 
 

@@ -19,6 +19,7 @@ from quarterdeck.cli.usage import UsageError
 from quarterdeck.client.wire import Document
 from quarterdeck.clock import SystemClock
 from quarterdeck.errors import NotFound, UserError
+from quarterdeck.model.soundness import holds
 from quarterdeck.model.wording import nearest
 
 _DIGEST: Final = 12
@@ -202,11 +203,6 @@ def get(
     draw(session, kind, document := look())
     session.next(following(kind, document["items"]))
     return 0
-
-
-def holds(change: Document) -> bool:
-    """Whether a Change is in force, so that its revert would do something: a restart was done once."""
-    return str(change.get("state", "live")) == "live" and str(change.get("patch", {}).get("field")) != "restart_before"
 
 
 def following(kind: str, items: list[Document]) -> str:

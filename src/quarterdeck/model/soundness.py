@@ -15,3 +15,8 @@ def state_of(status: Mapping[str, Any]) -> SystemState:
     if status.get("stopped"):
         return "stopped"
     return "failed" if status.get("failure") else "not ready"
+
+
+def holds(change: Mapping[str, Any]) -> bool:
+    """Whether a Change (document) is in force, so that its revert would do something: a restart was done once."""
+    return str(change.get("state", "live")) == "live" and str(change.get("patch", {}).get("field")) != "restart_before"

@@ -25,7 +25,7 @@ from quarterdeck.errors import Forbidden, QuarterdeckError, SpecError, Transient
 from quarterdeck.model.grant import Grant
 from quarterdeck.signin import jwt
 from quarterdeck.signin.provider import Provider
-from quarterdeck.signin.settings import VARIABLE, Claims, SignIn, read
+from quarterdeck.signin.settings import VARIABLE, Claims, SignIn, read, shown
 
 BACK: Final = "/login/callback"
 LOOK_EVERY: Final = 1.0
@@ -168,8 +168,7 @@ class Flow:
         if answer.issuer != sign_in.issuer and (answer.issuer is not None or always):
             raise _again("the answer comes from another provider")
         if answer.error:
-            said = "".join(sign for sign in answer.error if sign.isprintable())[:200]
-            raise _again(f"{sign_in.host} let nobody in: {said}")
+            raise _again(f"{sign_in.host} let nobody in: {shown(answer.error)}")
         token = await provider.redeem(answer.code, begun.verifier, self.back)
         claims, _ = await self._claims(provider, token, sign_in.client_id)
         jwt.meant_for_us(claims, sign_in.client_id, begun.nonce)

@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
+from quarterdeck.client.doors import LOOPBACK
 from quarterdeck.clock import Clock
 from quarterdeck.errors import Forbidden, QuarterdeckError, Terminal, Transient
-from quarterdeck.signin.settings import LOOPBACK, Settings
+from quarterdeck.signin.settings import Settings, shown
 
 PATIENCE: Final = 10.0
 """Seconds for one answer."""
@@ -131,7 +132,7 @@ class Provider:
         issuer = self.settings.sign_in.issuer
         found = await self._fetch(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
         if found.get("issuer") != issuer:  # OpenID Connect Discovery, section 4.3
-            said = "".join(sign for sign in str(found.get("issuer")) if sign.isprintable())[:200]
+            said = shown(found.get("issuer"))
             raise Terminal(
                 f"the provider calls itself {said}", hint="issuer in the sign-in file is written to the letter as the provider does"
             )
@@ -195,7 +196,7 @@ def _refused(host: str, error: urllib.error.HTTPError, *, asked: bool) -> Quarte
     """What a provider says when it refuses (RFC 6749, section 5.2); `asked`: it was asked for a token, so that the refusal is of us."""
     try:
         said = json.loads(error.read(_PIECE))
-        why = "".join(sign for sign in str(said.get("error_description") or said.get("error")) if sign.isprintable())[:200]
+        why = shown(said.get("error_description") or said.get("error"))
     except (OSError, ValueError, AttributeError, RecursionError):
         said, why = None, f"it answered {error.code}"
     if asked and said is not None and error.code < http.client.INTERNAL_SERVER_ERROR:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
+from quarterdeck.client.doors import LOOPBACK
 from quarterdeck.errors import UserError
 from quarterdeck.model.grant import PLACE, Grant, Role
 from quarterdeck.model.wording import wrong
@@ -22,7 +23,6 @@ from quarterdeck.spec.quantities import Duration
 
 VARIABLE: Final = "QUARTERDECK_SIGN_IN"
 """The path of the file: carries the option of `qd up` to the control plane and to each of its successors."""
-LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519"]
 """Signatures by a key pair only (RFC 7518, section 3.1; RFC 9864): what a shared secret signs, whoever checks it could have made."""
 Claims = Mapping[str, Any]
@@ -115,10 +115,9 @@ class SignIn(_Model):
         """By which name somebody stands in the journal: the claim `user`, else the first there is of those that are usual."""
         for claim in (self.user,) if self.user else _NAMES:
             found = looked_up(claims, claim)
-            if isinstance(found, str) and (claim != "email" or claims.get("email_verified") is True):
-                shown = "".join(sign for sign in found if sign.isprintable()).strip()[:100]
-                if shown:
-                    return shown
+            known = isinstance(found, str) and (claim != "email" or claims.get("email_verified") is True)
+            if known and (name := shown(found, 100)):
+                return name
         return str(claims["sub"])[:100]
 
 
@@ -137,6 +136,11 @@ class Settings:
     authority: Path | None = None
     files: tuple[Path, ...] = ()
     """What it was read from."""
+
+
+def shown(text: object, most: int = 200) -> str:
+    """What a provider says, as it may stand in a line of ours: without signs that cannot be seen, and cut."""
+    return "".join(sign for sign in str(text) if sign.isprintable()).strip()[:most]
 
 
 def looked_up(claims: Claims, name: str) -> Any:

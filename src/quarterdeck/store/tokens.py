@@ -198,7 +198,7 @@ def _insert(  # noqa: PLR0917 what a token is
     secret = f"{REFRESHES if kind == 'refresh' else 'qd_'}{id_}_{bits}"
     times = {"created": tx.now, "expires": tx.now + ttl, "revoked": None, "used": None}
     kinds = {"once": kind == "code", "refresh": kind == "refresh", "parent": parent}
-    rows.insert(tx, tables.tokens, id=id_, hash=_hash(secret), note=note, user=user, **_allowed(grant), **kinds, **times)
+    rows.insert(tx, tables.tokens, id=id_, hash=digest(secret), note=note, user=user, **_allowed(grant), **kinds, **times)
     return id_, secret
 
 
@@ -209,8 +209,8 @@ def _allowed(grant: Grant) -> dict[str, str | None]:
 def _found(connection: Connection, secret: str, now: float) -> rows.Row:
     parts = secret.split("_", 2)
     row = rows.one(connection, tables.tokens, id=parts[1]) if len(parts) == 3 else None  # noqa: PLR2004 qd, id, bits
-    stored = str(row["hash"]) if row else _hash("")
-    matches = hmac.compare_digest(stored, _hash(secret))
+    stored = str(row["hash"]) if row else digest("")
+    matches = hmac.compare_digest(stored, digest(secret))
     if row is None or not matches or not _lives(connection, row, now):
         raise _unknown()
     return row
@@ -258,7 +258,8 @@ def _refresh(connection: Connection, secret: str, now: float) -> rows.Row:
     return row
 
 
-def _hash(secret: str) -> str:
+def digest(secret: str) -> str:
+    """What is kept of a secret: its SHA-256."""
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
 
 
