@@ -266,6 +266,7 @@ class Taskwork:
             context.log.exception("task failed", task=info.id, attempt=info.attempt)
             again = not isinstance(error, Terminal | UserError) or isinstance(error, _UnknownVerb)
             told = self._place.mask.text(named(error))
+            await running.part.output.drained()  # what it said last tells most of why
             return ops.Fail(info.id, info.fence, told[: ops.MOST_ERROR], again)
 
     def _check(self, path: loops.Path, info: TaskInfo, verb: str) -> None:

@@ -159,6 +159,20 @@ def test_output_and_progress_reach_the_ledger_in_order(office, agent):
     office(body)
 
 
+def test_what_a_task_says_right_before_it_fails_is_heard(office, agent):
+    async def handler(ctx: Context):
+        ctx.emit("the last words")
+        raise UserError("no")
+
+    async def body(made):
+        made.replica(agent(handler)).open()
+        task = await made.submit()
+        await made.over(task, "failed")
+        assert [piece.value for piece in made.ledger.output.after(task)] == ['"the last words"']
+
+    office(body)
+
+
 def test_output_that_nobody_takes_is_bounded_and_delays_nothing(office, agent):
     async def handler(ctx: Context):
         with pytest.raises(UserError, match="a piece of output is"):
