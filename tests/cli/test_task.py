@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from quarterdeck.cli.task_wait import Seen
+from quarterdeck.client.wire import Event
+
 TASK = "01M8HXFD25B4EETYEXX2273T60"
 CHILD = "01M8HXFD8C0DG1R1GDWVJ4BPN5"
 HOSTILE = "\x1b[31mred\x1b[0m \x1b]0;title\x07 \u202egnp.exe"
@@ -70,6 +73,7 @@ def given(fake):
         fake.answers["POST", "/v1/tasks"] = {**task("queued"), "created": True}
         fake.answers["GET", f"/v1/tasks/{TASK}"] = task(state, **more)
         fake.answers["GET", f"/v1/tasks/{TASK}/events"] = lambda *_: iter(stream)
+        fake.answers["GET", f"/v1/tasks/{TASK}/tree"] = {"items": [task(state, **more)]}
         fake.answers["GET", "/v1/tasks/by-key"] = task(state)
         return fake
 
@@ -158,6 +162,63 @@ def test_a_task_that_was_unknown_once_is_waited_for(given, qd):
         "done", [event(1, "claim", attempt=1), event(2, "unknown"), event(3, "again"), event(4, "claim", attempt=2), event(5, "done"), END]
     )
     assert qd("task", "submit", "analysts/analyst", "--wait").code == 0
+
+
+def test_waiting_ends_where_nobody_goes_on_before_a_human_has_said_what_became_of_an_effect_below(given, qd):
+    happened = [
+        event(1, "claim", attempt=1),
+        event(2, "submit", of=CHILD),
+        event(3, "claim", of=CHILD),
+        event(4, "wait"),
+        event(5, "unknown", of=CHILD),
+    ]
+
+    def endless(*_):
+        yield from happened
+        import time  # noqa: PLC0415
+
+        time.sleep(2)
+        yield END
+
+    fake = given("waiting")
+    fake.answers["GET", f"/v1/tasks/{TASK}/events"] = endless
+    fake.answers["GET", f"/v1/tasks/{TASK}/tree"] = {"items": [task("waiting"), {**task("unknown"), "id": CHILD}]}
+    ran = qd("task", "submit", "analysts/analyst", "--wait")
+    assert ran.code == 5
+    assert "waiting on analysts/analyst-0 · 0 of 1 child done · 1 unknown" in ran.err
+    assert f"nobody knows what became of an effect · next: qd get effects · qd task resolve {CHILD} KEY" in ran.err
+    assert "not in time" not in ran.err
+
+
+def test_waiting_goes_on_while_others_do_and_says_who_asks(given, qd):
+    other = CHILD[:-1] + "Z"
+    given(
+        "done",
+        [
+            *(event(n, "submit", of=child) for n, child in enumerate((CHILD, other), 1)),
+            event(3, "claim", of=other),
+            event(4, "unknown", of=CHILD),
+            event(5, "question", of=other),
+            event(6, "answer", of=other),
+            event(7, "again", of=CHILD),
+            event(8, "done", of=CHILD),
+            event(9, "done", of=other),
+            event(10, "done"),
+            END,
+        ],
+    )
+    ran = qd("task", "submit", "analysts/analyst", "--wait")
+    assert ran.code == 0
+
+
+def test_the_line_tells_what_waits_for_a_human():
+    seen = Seen(TASK)
+    for one in (("submit", CHILD), ("question", CHILD), ("wait", TASK)):
+        seen.take(Event("1", "event", {"event": one[0], "task": one[1], "actor": "a#1"}))
+    assert seen.line == "waiting · 0 of 1 child done · 1 asks a human"
+    assert not seen.stuck
+    seen.take(Event("2", "event", {"event": "answer", "task": CHILD, "actor": "uid:0"}))
+    assert seen.line == "waiting · 0 of 1 child done"
 
 
 def test_a_terminal_shows_one_line_that_moves(given, terminal):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from typing import Final
@@ -96,7 +97,7 @@ def _commands(top: Document, below: list[Document]) -> Iterator[str]:
         )
         if task["state"] == "unknown":
             keys = (one["key"] for one in task["effects"] if one["outcome"] == "unknown")
-            yield from (f"qd task resolve {name} {key} --done|--failed|--again --reason TEXT" for key in keys)
+            yield from (f"qd task resolve {name} {shlex.quote(key)} --done|--failed|--again --reason TEXT" for key in keys)
         yield from (f"qd task answer {name}" for wait in task["waits_on"] if wait["kind"] == "human")
         if task["state"] == "dead" or (task is top and task["state"] == "failed"):
             yield f"qd task retry {name} --reason TEXT"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from functools import partial
 from typing import Annotated, Final
 
@@ -217,7 +218,7 @@ def following(kind: str, items: list[Document]) -> str:
         case "questions", [{"task": task}, *_more]:
             return f"qd task answer {task}"
         case "effects", [{"outcome": "unknown", "task": task, "key": key, **_rest}, *_more]:
-            return f"qd task resolve {task} {key} --done|--failed|--again --reason TEXT"
+            return f"qd task resolve {task} {shlex.quote(key)} --done|--failed|--again --reason TEXT"
         case "budgets", _ if any(one.get("tripped") for one in items):
             return "qd budget resume · qd journal"
     return NEXT[kind].format(label(items[0]))

@@ -27,6 +27,8 @@ STATES: Final = {
     "retry": "queued",
 } | {state: state for state in (*ENDED, "unknown")}
 """What an event makes of its task."""
+GOING_ON: Final = ("queued", "running")
+"""States of tasks that will move without anybody."""
 INTERRUPTED: Final = 130
 _TICK: Final = 0.2
 _SPINNER: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -42,8 +44,10 @@ class Seen:
     attempts: int = 0
     replica: str = ""
     said: str = ""
-    children: set[str] = field(default_factory=set)
-    over: set[str] = field(default_factory=set)
+    children: dict[str, str] = field(default_factory=dict)
+    """Those below it and how each stands."""
+    asking: dict[str, int] = field(default_factory=dict)
+    """Tasks with questions that a human has not answered yet, and how many."""
     effects: set[str] = field(default_factory=set)
 
     def take(self, event: Event) -> None:
@@ -56,21 +60,33 @@ class Seen:
         state = STATES.get(kind)
         if kind in ("effect.done", "effect.resolved"):
             self.effects.add(str(detail.get("key")))
+        if kind in ("question", "answer"):
+            self.asking[task] = self.asking.get(task, 0) + (1 if kind == "question" else -1)
         if task != self.task:
-            self.children.add(task)
-            (self.over.add if state in ENDED else self.over.discard)(task)
+            self.children[task] = state or self.children.get(task, "queued")
         elif state:
             self.state = state
             self.attempts = int(detail.get("attempt") or self.attempts)
             self.replica = told["actor"].partition("#")[0] if kind == "claim" else self.replica
 
     @property
+    def stuck(self) -> bool:
+        """Whether nobody goes on, and somebody cannot before a human has said what became of an effect."""
+        return self.state == "unknown" or (
+            "unknown" in self.children.values() and not {self.state, *self.children.values()}.intersection(GOING_ON)
+        )
+
+    @property
     def line(self) -> str:
-        """`running on front/intake-0 · 4 of 6 children done`."""
+        """`running on front/intake-0 · 4 of 6 children done · 1 asks a human`."""
         where = f" on {clean(self.replica)}" if self.replica and self.state in ("running", "waiting") else ""
-        below = f"{len(self.over)} of {counted(len(self.children), 'child', 'children')} done" if self.children else ""
+        stands = list(self.children.values())
+        below = f"{sum(map(stands.count, ENDED))} of {counted(len(stands), 'child', 'children')} done" if stands else ""
+        unknown = f"{stands.count('unknown')} unknown" if "unknown" in stands else ""
+        asking = sum(number > 0 for number in self.asking.values())
+        asks = f"{asking} asks a human" if asking == 1 else f"{asking} ask a human" if asking else ""
         tries = f"attempt {self.attempts}" if self.attempts > 1 else ""
-        return " · ".join(part for part in (f"{self.state}{where}", tries, below, self.said) if part)
+        return " · ".join(part for part in (f"{self.state}{where}", tries, below, unknown, asks, self.said) if part)
 
 
 def finish(session: Session, made: Document, within: float | None) -> int:
@@ -84,15 +100,15 @@ def finish(session: Session, made: Document, within: float | None) -> int:
         session.say(f"interrupted: the task goes on · qd task get {made['id']}")
         return INTERRUPTED
     text = ending(document, len(seen.children), len(seen.effects), session.screen)
+    held_up = _unknown(session, seen) if document["state"] not in ENDED else None
     if document["state"] in (*ENDED, "unknown"):
         show(session, document, lambda screen: screen.lines(*screen.wrapped("", text)), name=document["id"])
     else:
         show(session, document, lambda screen: screen.lines(*drawn(document, screen, SystemClock().now())), name=document["id"])
-        session.say(f"not in time: the task goes on · next: qd task get {document['id']} --tree")
-    if document["state"] == "unknown":
-        session.say(
-            f"nobody knows what became of an effect · next: qd get effects · qd task resolve {document['id']} KEY --done|--failed|--again"
-        )
+        if held_up is None:
+            session.say(f"not in time: the task goes on · next: qd task get {document['id']} --tree")
+    if held_up is not None:
+        session.say(f"nobody knows what became of an effect · next: qd get effects · qd task resolve {held_up} KEY --done|--failed|--again")
     elif document["state"] != "done" and document["state"] in ENDED:
         session.next(f"qd task get {document['id']} --tree · qd task retry {document['id']}")
     else:
@@ -115,10 +131,10 @@ def _watch(session: Session, seen: Seen, within: float | None) -> Document:
                 break
             if event is not None:
                 seen.take(event)
-            if seen.state == "unknown" and arriving.empty() and _task(session, seen.task)["state"] == "unknown":
-                break
             if arriving.empty():
                 shown.update(seen.line, time.monotonic() - begun)
+                if _unknown(session, seen) is not None:
+                    break
     finally:
         shown.end()
     return _task(session, seen.task)
@@ -127,6 +143,16 @@ def _watch(session: Session, seen: Seen, within: float | None) -> Document:
 def _task(session: Session, task: str) -> Document:
     found: Document = session.client.get(f"/v1/tasks/{task}")
     return found
+
+
+def _unknown(session: Session, seen: Seen) -> str | None:
+    """The task that holds up all of it until a human has said what became of its effect, as things are now; events are of the past, too."""
+    if not seen.stuck:
+        return None
+    states = {task["id"]: task["state"] for task in session.client.get(f"/v1/tasks/{seen.task}/tree")["items"]}
+    if states[seen.task] != "unknown" and any(state in GOING_ON for state in states.values()):
+        return None
+    return next((task for task, state in states.items() if state == "unknown"), None)
 
 
 def _next(arriving: queue.Queue[Event | QuarterdeckError]) -> Event | QuarterdeckError | None:

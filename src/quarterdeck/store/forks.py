@@ -7,6 +7,7 @@ question where they began. Kept is what was over before the place of the chosen 
 from __future__ import annotations
 
 import json
+import shlex
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -150,7 +151,7 @@ def _step(fork: Fork, names: Sequence[str]) -> str:
 def _must_be_known(fork: Fork, effect: Piece) -> None:
     outcome, task = effect.row["outcome"], effect.row["task"]
     if outcome == "unknown":
-        hint = f"qd task resolve {task} {effect.name} --done|--failed|--again says what became of it"
+        hint = f"qd task resolve {task} {shlex.quote(effect.name)} --done|--failed|--again says what became of it"
         raise Conflict(f"the outcome of effect {effect.name!r}, which was begun before {fork.step!r}, is unknown", hint=hint)
     if outcome == "started":
         raise Conflict(f"effect {effect.name!r} is being called by task {task}", hint="wait until that task has ended")
