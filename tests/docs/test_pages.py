@@ -47,6 +47,17 @@ def test_the_commands_of_the_readme_are_carried_out(documents, example):
             assert example.code == 0, f"{fence.where}: $ {command}\n{printed}"
 
 
+def test_the_commands_of_the_decisions_are_carried_out(documents):
+    """One after the other, with the example's fleet, which they leave in another state than they found."""
+    records = [path for path in sorted((ROOT / "docs/decisions").glob("*.md")) if any(f.kind == "console" for f in documents.fences(path))]
+    assert len(records) >= 5
+    with documents.place(example=True) as shell:
+        printed = shell.run("qd up")
+        assert shell.code == 0, printed
+        for path in records:
+            documents.follow(path, shell)
+
+
 def test_the_keys_of_the_dashboard_that_are_told_are_those_that_it_has():
     text = (ROOT / "docs/how-to/when-something-is-wrong.md").read_text()
     told = dict(re.findall(r"`g (\w)` (\w+)", text))
