@@ -7,7 +7,7 @@ import pytest
 TALKER = """\
 import asyncio
 
-from quarterdeck import Agent, Context
+from quarterdeck import Agent, Context, UserError
 
 agent = Agent("talker")
 
@@ -18,7 +18,19 @@ async def talk(seconds: float, ctx: Context) -> str:
         ctx.emit(f"piece {n}")
         await asyncio.sleep(seconds)
     return "all said"
+
+
+@agent.on("hum")
+async def hum(tune: str) -> str:
+    return tune
+
+
+@agent.task("shout")
+async def shout(words: str, ctx: Context) -> str:
+    ctx.emit(words)
+    raise UserError(words)
 """
+HOSTILE = "<img src=x onerror='window.pwned = 1'></code></pre><script>window.pwned = 2</script>"
 SEEN = """() => {
   window.seen = {};
   const look = () => {
@@ -72,13 +84,67 @@ def test_a_task_is_seen_to_speak_and_to_end_in_every_tab_over_one_stream(surf, t
 
 
 def test_what_is_given_as_a_task_is_heard_while_it_speaks(surf):
-    surf.go("/agents/edge/talker")
+    surf.go("/agents/edge/talker?verb=task")
     surf.page.get_by_label("payload").fill("1.5")
-    surf.press("button:text-is('Give as a task')")
+    surf.press("button:text-is('Send')")
     surf.page.evaluate(SEEN)
-    assert "/tasks/" in surf.page.url
     surf.wait("'piece 1' in window.seen && !('all said' in window.seen)")
+    assert surf.page.url.endswith("#answer")
     surf.wait("'all said' in window.seen")
+    assert "done" in surf.page.inner_text("#answer")
+    assert "--data 1.5 --wait" in surf.page.inner_text("#as-ask")
+    assert surf.page.get_by_label("payload").input_value() == "1.5", "what was sent stands in the box"
+    with surf.page.expect_navigation():
+        surf.page.reload()
+    assert "piece 2" in surf.page.inner_text("#answer"), "the address tells the task"
+    surf.press("#answer a")
+    assert "/tasks/" in surf.page.url
+
+
+def test_words_of_a_task_are_words_below_the_box_and_its_failure_too(surf, axe):
+    surf.go("/agents/edge/talker?verb=shout")
+    surf.page.get_by_label("payload").fill(HOSTILE)
+    surf.press("button:text-is('Send')")
+    surf.wait("document.querySelector('#answer').textContent.includes('failed')")
+    assert surf.page.inner_text("#answer .log").count(HOSTILE) == 1
+    assert surf.page.evaluate("window.pwned") is None
+    assert axe(surf.page) == []
+
+
+def test_what_takes_messages_has_one_answer_or_is_given_as_a_task(surf):
+    surf.go("/agents/edge/talker?verb=hum&as=json")
+    surf.page.fill("#payload", '"la"')
+    surf.press("button:text-is('Send')")
+    assert "answered" in surf.page.inner_text("#answer")
+    surf.page.wait_for_timeout(4500)
+    assert '"la"' in surf.page.inner_text("#answer"), "it stays when the page is fetched again"
+    surf.press("button:text-is('Give as a task')")
+    surf.wait("document.querySelector('#answer').textContent.includes('done')")
+    assert "as=json" in surf.page.url
+    assert "--verb hum" in surf.page.inner_text("#as-ask")
+    assert surf.page.input_value("#payload") == '"la"'
+
+
+def test_without_scripts_a_task_answers_below_the_box_when_the_page_is_loaded_again(fleet, open_surf):
+    with open_surf(fleet, java_script_enabled=False) as surf:
+        surf.go("/agents/edge/talker?verb=task")
+        surf.page.get_by_label("payload").fill("0")
+        surf.page.click("button:text-is('Send')")
+        for _ in range(20):
+            if "all said" in surf.page.inner_text("#answer"):
+                break
+            surf.page.wait_for_timeout(250)
+            surf.page.reload()
+        assert "piece 2" in surf.page.inner_text("#answer")
+
+
+def test_a_task_of_somebody_else_or_of_nobody_is_told_apart_from_an_answer(surf, talk):
+    task = talk(0.0)
+    surf.go(f"/agents/edge/clerk?task={task}")
+    assert "is a task of edge/talker" in surf.page.inner_text("#answer")
+    surf.go("/agents/edge/talker?task=nothing-of-the-kind")
+    assert "nothing-of-the-kind" in surf.page.inner_text("#answer")
+    assert surf.page.locator("button:text-is('Send')").count() == 1
 
 
 def test_a_page_is_left_alone_while_nothing_happens_to_its_task(surf, talk):

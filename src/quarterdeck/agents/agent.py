@@ -73,6 +73,8 @@ class Agent:
         self.starts: list[Callable[..., Any]] = []
         self.stops: list[Callable[..., Any]] = []
         self.background: list[Background] = []
+        self.tasks: set[str] = set()
+        """The verbs that were registered as work for tasks; for people and forms: a task may name any verb."""
         self._functions: dict[str, Callable[..., Any]] = {}
         self._handlers: dict[str, Handler] | None = None
 
@@ -105,7 +107,9 @@ class Agent:
         Tasks come to handlers registered by `on` too, under their verb. A handler of tasks may be run again from its beginning after a
         crash: put what must not be repeated into `ctx.step` and `ctx.effect`.
         """
-        return self.on(verb)
+        register = self.on(verb)
+        self.tasks.add(verb)
+        return register
 
     def task_handler(self, verb: str) -> Handler:
         """Who works on a task; without a verb the handler `task`, else the only one. Raises Terminal when there is none."""

@@ -250,9 +250,9 @@ def _part(batch: Incoming, number: int, value: object) -> Incoming:
 
 
 def verbs(agent: Agent) -> dict[str, object]:
-    """What an agent answers to, for people and forms: `{verb: {payload: JSON Schema or None, doc: first line of the docstring}}`."""
+    """What an agent answers to, for people and forms: `{verb: {payload: JSON Schema or None, doc: first line of the docstring, task}}`."""
     found = sorted(agent.handlers.items())
-    return {verb: {"payload": _taken(handler), "doc": _first_line(handler)} for verb, handler in found}
+    return {verb: {"payload": _taken(handler), "doc": _first_line(handler), "task": verb in agent.tasks} for verb, handler in found}
 
 
 def _taken(handler: Handler) -> dict[str, object] | None:

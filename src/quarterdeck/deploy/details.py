@@ -81,7 +81,7 @@ def agent(look: Look, name: str, world: World, verbs: tuple[Verb, ...] | str) ->
         "apiVersion": API_VERSION,
         "kind": "Agent",
         **item,
-        "verbs": {verb.name: {"payload": verb.payload, "doc": verb.doc} for verb in known},
+        "verbs": {verb.name: {"payload": verb.payload, "doc": verb.doc, "task": verb.task} for verb in known},
         "verbs_reason": why,
         "stream": next((stream(s) for s in world.bus.streams if f"{s.account}/{s.name}" == name), None),
         "replicas_seen": status.replicas(tuple(w for w in world.workloads if w.name == name)),

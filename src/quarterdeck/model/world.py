@@ -82,11 +82,15 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """What an agent answers to: the JSON Schema of its payload (None: it takes none) and the first line of its handler's docstring."""
+    """What an agent answers to: the JSON Schema of its payload (None: it takes none) and the first line of its handler's docstring.
+
+    `task`: its handler was registered as work for tasks.
+    """
 
     name: str
     payload: dict[str, object] | None
     doc: str
+    task: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,9 +90,11 @@ def test_the_node_can_ask_for_the_verbs_and_what_they_take(plain_nats, code, unt
             node.order(t="probe", id=1, probe={"kind": "verbs"})
             await until(lambda: node.said("reply"))
             found = node.said("reply")[0]["ok"]
-            assert found["item"] == {"payload": {"type": "integer"}, "doc": ""}
-            assert found["pass"] == {"payload": None, "doc": "Ask somebody far away."}
-            assert found["sullen"] == {"payload": {}, "doc": ""}, "a type that cannot describe itself takes anything, as far as we know"
+            assert found["item"] == {"payload": {"type": "integer"}, "doc": "", "task": False}
+            assert found["pass"] == {"payload": None, "doc": "Ask somebody far away.", "task": False}
+            assert found["sullen"] == {"payload": {}, "doc": "", "task": False}, (
+                "what cannot describe itself takes anything, as far as we know"
+            )
             assert found["echo"]["payload"] == {}
 
     asyncio.run(body())

@@ -53,7 +53,7 @@ def test_an_agent_has_an_address_with_its_verbs(control, monkeypatch):
     monkeypatch.setattr(type(control.engine), "verbs", verbs)
     found = control.get("/v1/agents/one/reader").json
     assert (found["kind"], found["name"], found["verbs_reason"]) == ("Agent", "one/reader", "")
-    assert found["verbs"] == {"window": {"payload": {"type": "object"}, "doc": "Read one."}}
+    assert found["verbs"] == {"window": {"payload": {"type": "object"}, "doc": "Read one.", "task": False}}
     assert [r["name"] for r in found["replicas_seen"]] == ["one/reader-0", "one/reader-1"]
     assert found["stream"] == {"messages": 0, "bytes": 0, "taken_in": 0}
 

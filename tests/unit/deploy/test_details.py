@@ -131,10 +131,13 @@ def test_an_end_that_was_understood_late_stands_before_the_start_after_it(scene)
 
 def test_an_agent_whole_has_its_verbs_its_stream_and_its_replicas(scene):
     scene.bus(streams=(StreamSeen("a", "reader", 3, 9, 6, 600), StreamSeen("b", "writer", 0, 0, 0, 0)))
-    verbs = (Verb("window", {"type": "object"}, "Read one."), Verb("flush", None, ""))
+    verbs = (Verb("window", {"type": "object"}, "Read one.", task=True), Verb("flush", None, ""))
     found = details.agent(scene.look(), "a/reader", scene.world, verbs)
     assert (found["kind"], found["name"], found["replicas"]["ready"]) == ("Agent", "a/reader", 2)
-    assert found["verbs"] == {"window": {"payload": {"type": "object"}, "doc": "Read one."}, "flush": {"payload": None, "doc": ""}}
+    assert found["verbs"] == {
+        "window": {"payload": {"type": "object"}, "doc": "Read one.", "task": True},
+        "flush": {"payload": None, "doc": "", "task": False},
+    }
     assert (found["verbs_reason"], found["stream"]) == ("", {"messages": 6, "bytes": 600, "taken_in": 9})
     assert [r["name"] for r in found["replicas_seen"]] == ["a/reader-0", "a/reader-1"]
 

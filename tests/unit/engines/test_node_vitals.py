@@ -178,8 +178,8 @@ def test_words_of_foreign_code_that_no_utf8_can_carry_stop_nobody_from_looking()
 def test_verbs_are_bounded_and_made_safe_for_whoever_shows_them():
     told = {
         "window": {"payload": {"type": "object"}, "doc": "Read a window. \ud800"},
-        "none": {"payload": None, "doc": ""},
-        "odd": {"payload": {"default": float("nan")}, "doc": 7},
+        "none": {"payload": None, "doc": "", "task": True},
+        "odd": {"payload": {"default": float("nan")}, "doc": 7, "task": "yes"},
         "half": {"payload": {"title": "\udcff"}},
         "vast": {"payload": {"enum": ["x" * 1000] * 100}},
         "<script>": {"payload": None},
@@ -193,5 +193,6 @@ def test_verbs_are_bounded_and_made_safe_for_whoever_shows_them():
         "half": ({}, ""),
         "vast": ({}, ""),
     }
+    assert [verb.name for verb in observe.verbs(told) if verb.task] == ["none"], "what is said in another way is not said"
     assert observe.verbs("nothing") == ()
     assert len(observe.verbs({f"v{n}": {} for n in range(10_000)})) == 128

@@ -108,7 +108,10 @@ def verbs(told: object) -> tuple[Verb, ...]:
     if not isinstance(told, dict):
         return ()
     named = [(name, found) for name, found in told.items() if TOKEN.match(name) and isinstance(found, dict)]
-    return tuple(Verb(name, _payload(found.get("payload", {})), _text(found.get("doc", ""))) for name, found in named[:_MOST_VERBS])
+    return tuple(
+        Verb(name, _payload(found.get("payload", {})), _text(found.get("doc", "")), task=found.get("task") is True)
+        for name, found in named[:_MOST_VERBS]
+    )
 
 
 def _text(told: object) -> str:

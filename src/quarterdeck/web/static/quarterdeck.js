@@ -78,7 +78,7 @@
   const callbacks = {
     beforeNodeMorphed: (old, fresh) => {
       if (old.nodeName === "DETAILS" && old.dataset.state !== fresh.dataset?.state) old.open = fresh.open;
-      return !(old.nodeType === 1 && (["dialog", "live", "fault", "answer"].includes(old.id) || old.id === "charts" && old.dataset.drawn || old.dataset.said || old.matches(CONTROLS) && (dirty(old) || old === document.activeElement)));
+      return !(old.nodeType === 1 && (["dialog", "live", "fault"].includes(old.id) || old.id === "charts" && old.dataset.drawn || old.dataset.said || old.matches(CONTROLS) && (dirty(old) || old === document.activeElement)));
     },
     beforeAttributeUpdated: (name) => name !== "open" && name !== "tabindex",
     beforeNodeRemoved: (old) => !(old.nodeType === 1 && old.dataset.kept),
