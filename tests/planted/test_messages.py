@@ -6,6 +6,7 @@ from tests.planted.bug import Bug
 CLAIMS = "tests/unit/bus/test_claims.py::"
 OUTBOX = "tests/unit/store/test_outbox.py::"
 POST = "tests/unit/agents/test_post.py::"
+POSTING = "tests/unit/bus/test_posting.py::"
 DEPOT = "tests/unit/work/test_depot.py::"
 
 BUGS = (
@@ -50,6 +51,20 @@ BUGS = (
         '            if error.failure == "timeout":',
         '            if error.failure in ("timeout", "no_responders"):',
         "tests/unit/bus/test_client.py::test_a_replica_that_is_being_replaced_opens_no_breaker",
+    ),
+    Bug(
+        "a batch that was not confirmed counts as stored",
+        "bus/posting.py",
+        "        except (Unanswered, UserError):\n            return None  # each hears of its own\n",
+        "        except (Unanswered, UserError):\n            found = {'stream': 'x', 'seq': 1}\n",
+        POSTING + "test_a_server_that_is_killed_again_and_again_loses_none_that_was_confirmed",
+    ),
+    Bug(
+        "whoever gives up in a batch's name leaves the others waiting",
+        "bus/posting.py",
+        "                if not one.told.done():\n                    self.send_alone(one)\n",
+        "                if False:\n                    self.send_alone(one)\n",
+        POSTING + "test_whoever_gives_up_takes_none_of_the_others_with_it",
     ),
     Bug(
         "the outbox is marked before the stream has confirmed",

@@ -209,17 +209,22 @@ class Context:
         when the agent takes in less than it is sent; NoAnswer or Transient: its outcome is unknown, publish again with the same key.
         """
         cluster, agent = self._target(to, verb)
+        outbound, limits = self._place.outbound, Limits(timeout, self.deadline)
+        plain = key is None and order is None and self._part is None
+        text = await self._body(payload, f"the payload of {verb!r}") if plain else ""
+        if plain and Ref.in_body(text) is None:
+            return await outbound.publish(cluster, agent, verb, text.encode(), key=None, limits=limits, trace=self._cause)
         from quarterdeck.agents.post import keep, letter  # noqa: PLC0415 asyncio is not imported until something runs
         from quarterdeck.model import ops  # noqa: PLC0415 many classes, which nobody needs until something runs
 
         id_ = new_id(self._place.clock.now(), os.urandom(10))
         named = letter(ops.Publish(id_, f"{cluster}/{agent}", verb, "", key, order, self._cause.headers()), self._part)
-        text = await self._body(payload, f"the payload of {verb!r}")  # only now: what has no key is numbered in the order of the calls
+        text = text or await self._body(
+            payload, f"the payload of {verb!r}"
+        )  # only now: what has no key is numbered in the order of the calls
         line, sent = self._place.line, self._place.sent
-        plain = key is None and order is None and self._part is None and Ref.in_body(text) is None
-        if line is None or sent is None or plain:
-            limits = Limits(timeout, self.deadline)
-            return await self._place.outbound.publish(cluster, agent, verb, text.encode(), key=key, limits=limits, trace=self._cause)
+        if line is None or sent is None:
+            return await outbound.publish(cluster, agent, verb, text.encode(), key=key, limits=limits, trace=self._cause)
         waits = [seconds for seconds in (timeout, self.remaining) if seconds is not None]
         with sent.to(cluster):
             return await keep(line, replace(named, payload=text), min(waits, default=None), confirmed=confirmed)

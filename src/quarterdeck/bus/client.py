@@ -12,7 +12,7 @@ import os
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from quarterdeck.bus import subjects
 from quarterdeck.bus.batches import BATCH, batches
@@ -20,6 +20,7 @@ from quarterdeck.bus.connection import Unanswered
 from quarterdeck.bus.envelope import KEY, Ack, Envelope, Limits, NoAnswer, Trace, check_key, check_size, new_id, result
 from quarterdeck.bus.envelope import attempt as attempt_name
 from quarterdeck.bus.links import Call, Circuit, Failure, Routes
+from quarterdeck.bus.posting import Posting
 from quarterdeck.bus.session import Session
 from quarterdeck.bus.tally import Outgoing
 from quarterdeck.clock import Clock
@@ -31,7 +32,7 @@ from quarterdeck.model.work import Overloaded
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
-    Attempt = Callable[[float], Awaitable[Msg]]
+T = TypeVar("T")
 
 _WHY: Final[dict[Failure, str]] = {
     "timeout": "no answer in time; the other side may have done the work",
@@ -59,6 +60,7 @@ class Client:
         self.sender = sender
         self.routes = routes
         self.sent = Outgoing()
+        self._posting = Posting(session.connection)
         self._clock = clock
         self._circuits: dict[str, Circuit] = {}
 
@@ -140,10 +142,10 @@ class Client:
         envelope = self._envelope(trace)
         headers = {**replace(envelope, key=envelope.id).headers(), **more}
         with self.sent.to(cluster):
-            answer = await self._persist(
-                self._call(link, limits), f"the stream of {cluster}/{to}", lambda limit: self._request(subject, body, headers, limit)
+            said = await self._persist(
+                self._call(link, limits), f"the stream of {cluster}/{to}", lambda limit: self._posting.post(subject, body, headers, limit)
             )
-            return _ack(answer.data, f"{cluster}/{to}")
+            return _ack(said, f"{cluster}/{to}")
 
     async def publish_all(
         self, cluster: str, to: str, verb: str, bodies: Sequence[bytes], *, limits: Limits = UNLIMITED, trace: Trace | None = None
@@ -174,7 +176,7 @@ class Client:
         connection = await self.session.connection(limit)
         return await connection.request(subject, body, headers, limit)
 
-    async def _persist(self, call: Call, to: str, attempt: Attempt) -> Msg:
+    async def _persist(self, call: Call, to: str, attempt: Callable[[float], Awaitable[T]]) -> T:
         """Attempt until answered, or until the policy gives up."""
         made = 0
         failure: Failure = "timeout"

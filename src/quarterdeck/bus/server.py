@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from quarterdeck.bus import accounts, claims
+from quarterdeck.bus import accounts, claims, posting
 from quarterdeck.bus.keys import SYSTEM, Keys
 from quarterdeck.durable import write_synced
 from quarterdeck.errors import Terminal, UserError
@@ -29,6 +29,8 @@ from quarterdeck.model.table import Service
 
 NAME: Final = "bus"
 HOST: Final = "127.0.0.1"
+_BATCHES: Final = 8
+"""Batches of one stream that may be incomplete; one more goes message by message."""
 OLDEST: Final = (2, 14, 0)
 """Older ones have published ways around permissions (NATS advisories of 2026)."""
 _ISSUED: Final = 1_767_225_600
@@ -181,6 +183,14 @@ def configuration(home: Home, keys: Keys, port: int) -> str:
             "sync_interval": "always",
             "max_memory_store": 16 * 1024 * 1024,
             "max_file_store": _RESERVABLE,
+            "limits": {
+                "batch": {  # what waits to be committed is on the disk beside the streams, and not counted with them
+                    "max_msgs": posting.MOST,
+                    "timeout": f"{posting.WITHIN:g}s",
+                    "max_inflight_per_stream": _BATCHES,
+                    "max_inflight_total": 8 * _BATCHES,
+                },
+            },
         },
         "max_payload": accounts.MAX_PAYLOAD,
         "max_control_line": 256 * 1024,  # a user's JWT travels in one line and grows with its allow lists

@@ -123,6 +123,7 @@ def stream_config(agent: str, shape: Shape, epoch: int) -> Json:
         "max_bytes": shape.max_bytes,
         "max_msgs": shape.max_messages,
         "max_msg_size": MOST_BODY + HEADROOM,
+        "allow_atomic": True,
         "duplicate_window": int(DEDUPE_WINDOW * _SECOND),
         "deny_delete": True,
         "deny_purge": True,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from quarterdeck.bus import subjects
 from quarterdeck.bus.connection import Connection, Login, Unanswered
 from quarterdeck.bus.envelope import Envelope, new_id
+from quarterdeck.bus.posting import Posting
 from quarterdeck.errors import QuarterdeckError, Transient
 from quarterdeck.model.work import Holder, Target
 from quarterdeck.model.world import Happening
@@ -80,6 +81,7 @@ class Service:
         self._early: list[Coroutine[object, object, None]] = []
         self.relay = Relay(self.ledger.write, self._post, self.ledger.clock, self.ledger.heard, self.ledger.fairness)
         self.ledger.listeners.append(self.relay.stir)
+        self._posting = Posting(self._on_the_bus)
         self._thread = threading.Thread(target=self._run, name="qd-ledger", daemon=True)
 
     def start(self) -> None:
@@ -195,12 +197,15 @@ class Service:
 
     async def _post(self, subject: str, body: bytes, headers: dict[str, str]) -> Answer:
         """`Send`, for the relay."""
-        if self._connection is None:
-            raise Transient("the ledger is not on the bus")
         try:
-            return answer((await self._connection.request(subject, body, headers, POST_WITHIN)).data)
+            return answer(await self._posting.post(subject, body, headers, POST_WITHIN))
         except Unanswered as error:
             raise Transient(f"no answer of the stream: {error.failure}") from error
+
+    async def _on_the_bus(self, _: float) -> Connection:
+        if self._connection is None:
+            raise Transient("the ledger is not on the bus")
+        return self._connection
 
     async def _sweep(self) -> None:
         while True:
