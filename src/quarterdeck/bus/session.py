@@ -67,11 +67,12 @@ class Session:
 
     async def connection(self, limit: float) -> Connection:
         """The current connection; raises Unanswered("lost") when there is none within `limit` seconds."""
-        try:
-            async with asyncio.timeout(limit):
-                await self._usable.wait()
-        except TimeoutError:
-            raise Unanswered("lost") from None
+        if not self._usable.is_set():
+            try:
+                async with asyncio.timeout(limit):
+                    await self._usable.wait()
+            except TimeoutError:
+                raise Unanswered("lost") from None
         if self._current is None:
             raise Unanswered("lost")
         return self._current
