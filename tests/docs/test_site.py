@@ -96,6 +96,10 @@ def test_every_script_within_a_page_is_in_the_manifest_and_every_file_too(site, 
     assert set(told["files"]) == {p.relative_to(site).as_posix() for p in site.rglob("*") if p.is_file()} - {"manifest.json"}
 
 
+def test_no_page_carries_a_style_that_the_policy_would_refuse(pages):
+    assert [path for path, text in pages.items() if re.search(r"<style|<[a-z][^>]* style\s*=", text)] == []
+
+
 def test_no_page_carries_a_handler_that_the_policy_would_refuse(pages):
     assert [name for name, text in pages.items() if re.search(r"<[^>]+\son[a-z]+=", text) or "javascript:" in text] == []
 

@@ -1,7 +1,7 @@
 """The docs site under /docs, as `make docs` built it: only files that its manifest names, so no request can ask for another one.
 
 Its pages carry a few small scripts of their own; the manifest has their digests, and the content security policy allows these, no others.
-Styles within a page are allowed: aligned columns of Markdown tables are some. Nothing may be loaded from another host.
+Styles within a page are not allowed, and nothing may be loaded from another host.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ KINDS: Final = {
     ".png": "image/png",
 }
 POLICY: Final = (
-    "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; worker-src 'self'; "
+    "default-src 'none'; style-src 'self'; img-src 'self' data:; connect-src 'self'; worker-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; script-src 'self'"
 )
 

@@ -36,6 +36,19 @@ def get(fleet, path, **headers):
         return answer.status, answer.headers
 
 
+def test_answers_over_a_connection_that_is_kept_come_at_once(deployed):
+    """Not after the 40 ms in which a client's kernel holds back its acknowledgement, for which ours would wait with the second half."""
+    place = urlsplit(deployed.status()["url"])
+    with closing(http.client.HTTPConnection(place.hostname, place.port, timeout=5)) as kept:
+        took = []
+        for _ in range(20):
+            began = time.monotonic()
+            kept.request("GET", "/healthz")
+            assert kept.getresponse().read()
+            took.append(time.monotonic() - began)
+    assert sorted(took)[10] < 0.02, took
+
+
 def test_a_second_control_plane_on_the_same_home_is_refused_and_told_who_is_first(deployed):
     fleet = deployed
     first = fleet.control()
