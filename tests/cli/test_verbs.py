@@ -1,6 +1,8 @@
 """The other verbs against the fake: shapes, words on stderr."""
 
 import json
+import threading
+import time
 
 import pytest
 
@@ -36,6 +38,32 @@ def test_wait(fake, qd, documents):
     ran = qd("wait", "--for", "analysts/analyst=ready", "--timeout", "200ms")
     assert ran.code == 5
     assert "ready, starting" in ran.err
+
+
+def test_who_waits_looks_again_when_there_is_news_and_seldom_else(fake, qd, documents):
+    """The stream of the journal tells it; without one it looks ten times a second."""
+    happened = threading.Event()
+
+    def journal(query, body, headers):
+        if "text/event-stream" not in headers.get("accept", ""):
+            return {"items": [{"seq": 7}]}
+        assert query["after"] == "7"
+        return stream()
+
+    def stream():
+        time.sleep(1.2)
+        fake.statuses = [documents.status()]
+        happened.set()
+        yield 'id: 8\nevent: record\ndata: {"seq": 8}\n\n'
+        time.sleep(3)
+
+    fake.answers["GET", "/v1/journal"] = journal
+    fake.statuses = [documents.status(3, "running")]
+    began = time.monotonic()
+    assert qd("wait").code == 0
+    assert happened.is_set()
+    assert time.monotonic() - began < 1.6
+    assert len(fake.asked("GET", "/v1/status")) <= 6
 
 
 def test_a_program_is_told_what_was_waited_for_and_how_long(fake, qd, documents):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Final
 
 import typer
 
 from quarterdeck.cli.completing import goals, target_names
+from quarterdeck.cli.news import News
 from quarterdeck.cli.render import show
 from quarterdeck.cli.session import Session
 from quarterdeck.cli.times import duration
@@ -19,6 +19,8 @@ from quarterdeck.states import REPLICA
 from quarterdeck.version import API_VERSION
 
 EVERY: Final = 0.1
+SELDOM: Final = 0.5
+"""Seconds between two looks: without news, and with them."""
 _SLICE: Final = 5.0
 
 
@@ -56,6 +58,7 @@ def wait(
     deadline = begun + duration(timeout)
     if state:
         _require(session.client, session.system, name)
+    news = None
     while True:
         met, seen, found = _look(session.client, session.system, name, state)
         if met:
@@ -66,7 +69,8 @@ def wait(
             return 0
         if session.client.clock.monotonic() >= deadline:
             raise Transient(f"{goal} was not reached within {timeout}: {seen}", hint=f"qd explain {name}" if state else "qd status")
-        time.sleep(EVERY)
+        news = news or News(session.client, session.system)
+        news.wait(min(SELDOM if news.heard else EVERY, max(0.0, deadline - session.client.clock.monotonic())))
 
 
 def _require(client: Wire, system: str | None, name: str) -> None:
