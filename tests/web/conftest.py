@@ -113,6 +113,12 @@ def load_module():
     return lambda name, path: load(name, TESTS / path)
 
 
+@pytest.fixture(scope="session")
+def web_chromium():
+    """How to find and start Chromium, for whoever needs one of his own."""
+    return chromium
+
+
 @pytest.fixture(scope="module")
 def browser():
     """One Chromium for a module; where none can be had, tests are skipped, but not before a change lands (CI)."""
