@@ -210,9 +210,8 @@ class Context:
         """
         cluster, agent = self._target(to, verb)
         outbound, limits = self._place.outbound, Limits(timeout, self.deadline)
-        plain = key is None and order is None and self._part is None
-        text = await self._body(payload, f"the payload of {verb!r}") if plain else ""
-        if plain and Ref.in_body(text) is None:
+        text = await self._body(payload, f"the payload of {verb!r}") if key is order is self._part is None else ""
+        if text and Ref.in_body(text) is None:
             return await outbound.publish(cluster, agent, verb, text.encode(), key=None, limits=limits, trace=self._cause)
         from quarterdeck.agents.post import keep, letter  # noqa: PLC0415 asyncio is not imported until something runs
         from quarterdeck.model import ops  # noqa: PLC0415 many classes, which nobody needs until something runs

@@ -36,10 +36,10 @@ class News:
     def _listen(self, client: Wire, system: str | None) -> None:
         while True:
             try:
-                newest = client.get("/v1/journal", {"system": system, "newest": "true", "limit": 1})["items"]
+                newest = client.get("/v1/journal", {"system": system, "newest": "true", "limit": 1}).get("items") or [{}]
                 self.heard = True
                 self._came.set()  # whatever happened while nobody listened
-                for _ in client.events("/v1/journal", {"system": system, "after": newest[0]["seq"] if newest else 0}):
+                for _ in client.events("/v1/journal", {"system": system, "after": newest[0].get("seq", 0)}):
                     self._came.set()
             except Transient:
                 self.heard = False
