@@ -210,7 +210,7 @@ class Context:
         """
         cluster, agent = self._target(to, verb)
         outbound, limits = self._place.outbound, Limits(timeout, self.deadline)
-        text = await self._body(payload, f"the payload of {verb!r}") if key is order is self._part is None else ""
+        text = await self._body(payload, f"the payload of {verb!r}") if (key, order, self._part) == (None, None, None) else ""
         if text and Ref.in_body(text) is None:
             return await outbound.publish(cluster, agent, verb, text.encode(), key=None, limits=limits, trace=self._cause)
         from quarterdeck.agents.post import keep, letter  # noqa: PLC0415 asyncio is not imported until something runs
