@@ -23,6 +23,7 @@ from typing import Any
 
 import measure
 import nats
+from nats.errors import NoRespondersError
 
 BODY = "x" * 256
 SENDER = '''\
@@ -156,7 +157,12 @@ async def peer(url: str, count: int) -> dict[str, Any]:
     sender, receiver = await nats.connect(url), await nats.connect(url)
     js = sender.jetstream()
     config = {"name": "S", "subjects": ["s"], "storage": "file", "retention": "workqueue", "num_replicas": 1}
-    await js._api_request("$JS.API.STREAM.CREATE.S", json.dumps(config).encode())  # noqa: SLF001 as our own code makes streams
+    for pause in (0.1,) * 50:  # a server listens before its streams do
+        try:
+            await js._api_request("$JS.API.STREAM.CREATE.S", json.dumps(config).encode())  # noqa: SLF001 as our own code makes streams
+            break
+        except NoRespondersError:
+            await asyncio.sleep(pause)
     body = json.dumps(BODY).encode()
     began = time.perf_counter()
     for _ in range(count):
