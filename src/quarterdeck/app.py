@@ -222,6 +222,7 @@ async def run(app: App) -> None:
             group.create_task(app.stops.keep()),
             group.create_task(app.depot.run(app.engine.blobs_login)),
             group.create_task(_housekeeping(app)),
+            group.create_task(_sealing(app)),
         ]
         with contextlib.suppress(Transient):  # a store that cannot write: as soon as it can, by what the node keeps
             await app.stops.take_over_tasks(halts.read(app.home) or ())
@@ -239,10 +240,19 @@ async def run(app: App) -> None:
         finally:
             await asyncio.to_thread(app.ledger.stop)
             with contextlib.suppress(Transient):  # a store that cannot write now seals at its next start
-                await Keeping(app.store, app.engine.clock, app.depot.blobs).seal()
+                await Keeping(app.store, app.engine.clock, app.depot.blobs).seal(hurry=True)
             await app.engine.close()
         for task in tasks:
             task.cancel()
+
+
+async def _sealing(app: App) -> None:
+    """Beside the housekeeping, which has to be in time: after a busy while it takes seconds."""
+    while True:
+        await asyncio.sleep(SEAL_EVERY)
+        with contextlib.suppress(Transient):  # the store is away: the next time will do
+            if app.store.writable:
+                await Keeping(app.store, app.engine.clock, app.depot.blobs).seal()
 
 
 async def _housekeeping(app: App) -> None:
@@ -259,8 +269,6 @@ async def _housekeeping(app: App) -> None:
         await app.fleet.expire()
         await app.sessions.write_uses()
         with contextlib.suppress(Transient):  # the store is away: the next time will do
-            if rounds % SEAL_EVERY == 0:
-                await keeping.seal()
             if rounds % FORGET_EVERY == 0:
                 await keeping.forget()
             if rounds % SWEEP_EVERY == 0:

@@ -23,6 +23,8 @@ SEALED: Final = "task.seal"
 FORGOTTEN: Final = "task.forget"
 _BYTES: Final = 256
 _MODULUS: Final = 1 << 8 * _BYTES
+PIECE: Final = 500
+"""Events that are read at once: some milliseconds of processor time, which whoever answers meanwhile waits for."""
 _E, _S = tables.task_events, tables.seals
 
 
@@ -63,12 +65,19 @@ class Seal:
     sum: Sum
 
 
-def due(connection: Connection) -> Seal | None:
-    """A seal of all events since the last one; None when there are none. Reads them, so not in the writer's thread."""
-    first, found, last = reach(connection) + 1, Sum(), 0
-    for seq, row_sum in connection.execute(select(_E.c.seq, _E.c.row_sum).where(_E.c.seq >= first).order_by(_E.c.seq)):
+def begin(connection: Connection) -> tuple[Seal, int]:
+    """A seal that covers nothing yet, and the newest event, up to which it should: see `further`."""
+    last = reach(connection)
+    return Seal(last + 1, last, Sum()), int(connection.execute(select(func.max(_E.c.seq))).scalar() or 0)
+
+
+def further(connection: Connection, seal: Seal, newest: int, most: int = PIECE) -> Seal:
+    """A seal with the next events up to the `newest`, at most so many. They are read: not in the writer's thread."""
+    wanted = select(_E.c.seq, _E.c.row_sum).where(_E.c.seq > seal.last, _E.c.seq <= newest).order_by(_E.c.seq).limit(most)
+    found, last = seal.sum, newest
+    for seq, row_sum in connection.execute(wanted):
         found, last = found.add(seq, row_sum), seq
-    return Seal(first, last, found) if found.count else None
+    return Seal(seal.first, last, found)
 
 
 def reach(connection: Connection) -> int:

@@ -17,6 +17,8 @@ SEAL_EVERY: Final = 10
 FORGET_EVERY: Final = 60
 SWEEP_EVERY: Final = 3600
 """Seconds."""
+RESTS: Final = 3.0
+"""How many times as long as it read it rests, before it reads on."""
 
 
 @dataclass(slots=True)
@@ -28,10 +30,18 @@ class Keeping:
     blobs: Blobs
     keep: float = retention.KEEP
 
-    async def seal(self) -> bool:
-        """Seal the events since the last time, if there are any. They are read beside the writer, which only writes the sum down."""
-        found = await asyncio.to_thread(self._due)
-        return found is not None and await self.store.write(lambda tx: seals.make(tx, found))
+    async def seal(self, *, hurry: bool = False) -> bool:
+        """Seal the events since the last time, if there are any. They are read beside the writer, which only writes the sum down.
+
+        In pieces with rests between, or after a busy time all work would stand still for most of a second; without them in a `hurry`.
+        """
+        found, newest = await asyncio.to_thread(self._begun)
+        while found.last < newest:
+            began = self.clock.monotonic()
+            found = await asyncio.to_thread(self._further, found, newest)
+            if not hurry:
+                await asyncio.sleep(RESTS * (self.clock.monotonic() - began))
+        return found.sum.count > 0 and await self.store.write(lambda tx: seals.make(tx, found))
 
     async def forget(self) -> int:
         """Drop what is over since long ago, in pieces, so that other writes come in between; gives how many tasks that were."""
@@ -49,6 +59,10 @@ class Keeping:
 
         return await asyncio.to_thread(self.blobs.sweep, referred, self.clock.now() - blobs.UNUSED)
 
-    def _due(self) -> Seal | None:
+    def _begun(self) -> tuple[Seal, int]:
         with self.store.read() as connection:
-            return seals.due(connection)
+            return seals.begin(connection)
+
+    def _further(self, seal: Seal, newest: int) -> Seal:
+        with self.store.read() as connection:
+            return seals.further(connection, seal, newest)

@@ -163,9 +163,24 @@ def test_seals_follow_one_another_without_a_gap_and_only_when_something_happened
     assert sealed(work) == [(1, 6), (7, 12)]
 
 
+def test_many_events_are_read_in_pieces_and_sealed_as_one(work, keeping):
+    for _ in range(seals.PIECE // 6 + 20):
+        done(work)
+    nothing, newest = work.read(seals.begin)
+    assert newest > seals.PIECE
+    first = work.read(lambda c: seals.further(c, nothing, newest))
+    assert (first.sum.count, first.last) == (seals.PIECE, seals.PIECE)
+    whole = work.read(lambda c: seals.further(c, nothing, newest, newest))
+    assert work.read(lambda c: seals.further(c, first, newest)) == whole
+    done(work)
+    assert work.read(lambda c: seals.further(c, whole, newest)) == whole, "what came meanwhile is for the next seal"
+    assert keeping.seal()
+    assert sealed(work) == [(1, newest + 6)]
+
+
 def test_two_that_seal_at_once_seal_once(work, store):
     done(work)
-    found = work.read(seals.due)
+    found = work.read(lambda c: seals.further(c, *seals.begin(c)))
     assert store.write_sync(lambda tx: seals.make(tx, found))
     assert not store.write_sync(lambda tx: seals.make(tx, found))
 
