@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import tarfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -72,7 +73,7 @@ def support_bundle(
         screen.line(f"{clean(path)}: {size(path.stat().st_size)}, {redactor.count} places redacted")
 
     show(session, document, text, name=str(path))
-    session.say(f"next: look through it: tar xzf {clean(path)} · then hand it to whoever helps you")
+    session.say(f"look through it before you hand it on · next: tar tzf {shlex.quote(clean(path))}")
 
 
 def _specs(session: Session) -> list[str]:
