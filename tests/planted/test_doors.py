@@ -6,6 +6,7 @@ from tests.planted.bug import Bug
 MATRIX = "tests/unit/api/test_matrix.py::"
 LIMITS = "tests/unit/api/test_limits.py::"
 PAGES = "tests/unit/api/test_pages.py::"
+METHODS = "tests/unit/api/test_methods.py::"
 
 BUGS = (
     Bug(
@@ -169,6 +170,34 @@ BUGS = (
         '    if any(leaf.path.rpartition("/")[2] in secrets for leaf in sides):\n',
         "    if False:\n",
         "tests/unit/api/test_differences.py::test_a_file_that_became_a_secret_is_named_and_never_opened",
+    ),
+    Bug(
+        "whatever the method, what is sent to where tasks are given is one",
+        "api/roles.py",
+        '    if asked["method"] not in (getattr(found[0], "methods", None) or ()) or (asked is not scope and need.once):\n',
+        "    if asked is not scope and need.once:\n",
+        METHODS + "test_only_post_gives_a_task",
+    ),
+    Bug(
+        "a program that looks at a login link uses it up",
+        "api/roles.py",
+        " or (asked is not scope and need.once):",
+        ":",
+        METHODS + "test_the_head_of_a_link_that_logs_in_once_does_not_use_it_up",
+    ),
+    Bug(
+        "a control plane moves away from the port that its links name",
+        "api/listening.py",
+        "        return Choice(kept, others=asked == 0, kept=True)\n",
+        "        return Choice(kept, others=True, kept=True)\n",
+        "tests/unit/cli/test_checks.py::test_the_doctor_says_of_the_port_what_a_start_would_do",
+    ),
+    Bug(
+        "what stands behind the scheme of a header goes along in a bundle",
+        "cli/telling.py",
+        "_value(text, _to(_SCHEME, text, at), name)",
+        "_value(text, at, name)",
+        "tests/unit/cli/test_redaction_lines.py::test_the_secret_of_a_line_is_gone_and_the_rest_can_be_read",
     ),
 )
 

@@ -45,7 +45,7 @@ class Place:
         if not _is_loopback(bind) and not cert:
             raise UserError(
                 f"refused to listen on {bind} without TLS: tokens would cross the network in clear",
-                hint="add --tls-cert FILE --tls-key FILE, or leave --bind out and use an SSH tunnel: ssh -L 7410:127.0.0.1:7410 HOST",
+                hint="add --tls-cert FILE --tls-key FILE, or stay on loopback and use an SSH tunnel: ssh -L 7410:127.0.0.1:7410 HOST",
             )
         _check_url(public)
         return cls(bind, Path(cert) if cert else None, Path(key) if key else None, public.rstrip("/"))

@@ -44,6 +44,18 @@ class TooMany(Transient):
         self.retry_after = retry_after
 
 
+class MethodNotAllowed(UserError):
+    """Something is there, and is not for this method; `allowed` are those that it is for (RFC 9110, section 15.5.6)."""
+
+    code = "E1014"
+    http_status = 405
+    exit_code = 2
+
+    def __init__(self, message: str, *, hint: str, allowed: tuple[str, ...]) -> None:
+        super().__init__(message, hint=hint)
+        self.allowed = allowed
+
+
 REFUSAL: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["error"],
@@ -68,7 +80,6 @@ REFUSAL: Final[dict[str, Any]] = {
 
 _PATH_SIGNS: Final = "/-._~!$&'()*+,;=:@"
 """What may stand in a path as it is (RFC 3986); a backslash, which browsers read as a slash, may not."""
-_NOT_SO: Final = 405
 _LOGINS: Final = frozenset({"/login", "/login/start", "/login/callback"})
 """Ways in, which nobody goes back to."""
 _MISUSED: Final = 2
@@ -114,7 +125,7 @@ def refuse(error: QuarterdeckError) -> JSONResponse:
         "problems": list(error.problems) if isinstance(error, SpecError) else [],
         "exit_code": error.exit_code,
     }
-    return JSONResponse({"error": body}, status_code=error.http_status, headers=_wait(error))
+    return JSONResponse({"error": body}, status_code=error.http_status, headers=headers_of(error))
 
 
 def malformed(error: RequestValidationError) -> UserError:
@@ -153,7 +164,7 @@ def turned_away(error: QuarterdeckError, scope: Scope) -> Response:
     said = "You are not logged in" if error.message == NO_TOKEN else error.message
     words = f"<h1>{escape(said)}</h1><p>{escape(error.hint)}</p>{_onwards(error, scope)}"
     page = f"{_HEAD}{_again(scope)}<title>Quarterdeck</title><main>{words}</main></html>"
-    return HTMLResponse(page, status_code=error.http_status, headers={**_wait(error), "Content-Security-Policy": STYLED})
+    return HTMLResponse(page, status_code=error.http_status, headers={**headers_of(error), "Content-Security-Policy": STYLED})
 
 
 def _onwards(error: QuarterdeckError, scope: Scope) -> str:
@@ -191,7 +202,21 @@ def wants_page(scope: Scope) -> bool:
     return "text/html" in Headers(scope=scope).get("accept", "")
 
 
-def _wait(error: QuarterdeckError) -> dict[str, str]:
+def not_so(scope: Scope, allowed: tuple[str, ...]) -> MethodNotAllowed:
+    """The refusal of a method at a path that is for others; a browser came there by going back to where a form was sent."""
+    path = scope["path"]
+    if wants_page(scope):
+        return MethodNotAllowed(
+            f"nothing is shown at {path}", hint="a form was sent there: go on from the page that it stands on", allowed=allowed
+        )
+    hint = f"use {' or '.join(allowed) or 'another path'}; qd api openapi describes them"
+    return MethodNotAllowed(f"{scope['method']} is not for {path}", hint=hint, allowed=allowed)
+
+
+def headers_of(error: QuarterdeckError) -> dict[str, str]:
+    """What an error adds to the head of its answer."""
+    if isinstance(error, MethodNotAllowed):
+        return {"Allow": ", ".join(error.allowed)}
     if isinstance(error, Overloaded):
         return {"Retry-After": str(max(1, math.ceil(error.after)))}
     return {"Retry-After": str(error.retry_after)} if isinstance(error, TooMany) else {}
@@ -210,9 +235,6 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def routing(request: Request, error: HTTPException) -> Response:
-        said = NotFound(str(error.detail), hint="qd api openapi lists every path")
-        if error.status_code == _NOT_SO and wants_page(request.scope):
-            said = NotFound(f"nothing is shown at {request.url.path}", hint="a form was sent there: go on from the page that it stands on")
-        response = await answered(request, said)
+        response = await answered(request, NotFound(str(error.detail), hint="qd api openapi lists every path"))
         response.status_code = error.status_code
         return response

@@ -108,6 +108,11 @@ class Exchange:
             return
         if message["type"] == "http.response.start":
             self._started = True
+            if self.scope["method"] == "HEAD":  # the head of the answer to GET, whose body may go on for ever; what follows is not sent
+                await self.sending(message)
+                await self.sending({"type": "http.response.body", "body": b"", "more_body": False})
+                self.over.set()
+                return
             if self.owner is not None and _is_stream(message):
                 try:
                     self.streams.begin(self, self.owner)

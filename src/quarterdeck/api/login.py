@@ -79,7 +79,7 @@ async def logout(given: Given, request: Request, caller: Caller) -> RedirectResp
     return response
 
 
-@router.get("/login", status_code=303, response_class=RedirectResponse, response_model=None, **open_to_anyone())
+@router.get("/login", status_code=303, response_class=RedirectResponse, response_model=None, **open_to_anyone(once=True))
 async def login(
     given: Given,
     request: Request,

@@ -15,7 +15,7 @@ from fastapi import Depends
 from starlette.routing import BaseRoute, Match
 
 from quarterdeck.api import csrf
-from quarterdeck.api.errors import NO_TOKEN
+from quarterdeck.api.errors import NO_TOKEN, not_so
 from quarterdeck.errors import Forbidden, NotFound
 from quarterdeck.model.grant import Grant, Role
 
@@ -28,13 +28,14 @@ OPEN: Final = "anyone"
 class Need:
     """What a route asks for. `role` None: no identity. `local`: the unix socket, because it speaks of this machine's files.
 
-    `form`: its CSRF token comes as a field of the form, checked by a dependency.
+    `form`: its CSRF token comes as a field of the form, checked by a dependency. `once`: to get it uses something up.
     """
 
     role: Role | None
     scope: Scope
     form: bool = False
     local: bool = False
+    once: bool = False
 
     def check(self, grant: Grant, via: str, path: Mapping[str, Any]) -> None:
         """Raise Forbidden unless a grant suffices. `via` is the door, `path` the parameters of the path; a `cluster` there is compared."""
@@ -58,9 +59,12 @@ def needs(role: Role, *, scope: Scope = "system", form: bool = False, local: boo
     return {"openapi_extra": {**published, "x-csrf": "form"}, "dependencies": [Depends(csrf.posted)]}
 
 
-def open_to_anyone() -> dict[str, Any]:
-    """Arguments of a route that needs no identity: health, readiness and login, and nothing else (a test counts them)."""
-    return {"openapi_extra": {"x-role": OPEN, "x-scope": "system"}}
+def open_to_anyone(*, once: bool = False) -> dict[str, Any]:
+    """Arguments of a route that needs no identity: health, readiness and login, and nothing else (a test counts them).
+
+    `once`: it trades a code or begins a sign-in, so that it cannot be asked for its head alone.
+    """
+    return {"openapi_extra": {"x-role": OPEN, "x-scope": "system", **({"x-once": True} if once else {})}}
 
 
 def need_of(route: BaseRoute) -> Need | None:
@@ -69,16 +73,18 @@ def need_of(route: BaseRoute) -> Need | None:
     role, scope = said.get("x-role"), said.get("x-scope")
     if role is None or scope is None:
         return None
-    return Need(None if role == OPEN else role, cast("Scope", scope), said.get("x-csrf") == "form", "x-door" in said)
+    return Need(None if role == OPEN else role, cast("Scope", scope), said.get("x-csrf") == "form", "x-door" in said, "x-once" in said)
 
 
 def admit(table: Table, scope: MutableMapping[str, Any]) -> BaseRoute:
     """The route that will answer; raises unless the caller in the scope has what it asks for. The body is not looked at.
 
-    NotFound: there is no such route; Forbidden: it says nothing, or asks for more. Who has no identity does not learn what there is.
+    NotFound: there is no such route; MethodNotAllowed: it is there for other methods; Forbidden: it says nothing, or asks for more. Who has
+    no identity does not learn what there is. HEAD is answered by what answers GET, and with the same rule (RFC 9110, section 9.3.2).
     """
     grant: Grant | None = scope.get("grant")
-    found = table.find(scope)
+    asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+    found = table.find(asked)
     need = need_of(found[0]) if found else None
     if grant is None and (need is None or need.role is not None):
         raise Forbidden(NO_TOKEN, hint="qd open prints a link that logs a browser in")
@@ -88,6 +94,8 @@ def admit(table: Table, scope: MutableMapping[str, Any]) -> BaseRoute:
         raise Forbidden(
             f"{scope['path']} has no rule for who may call it, so nobody may", hint="state one where the route is defined: needs(…)"
         )
+    if asked["method"] not in (getattr(found[0], "methods", None) or ()) or (asked is not scope and need.once):
+        raise not_so(scope, table.methods(scope))
     if grant is not None:
         need.check(grant, scope["actor"].via, found[1])
     csrf.check(scope, form=need.form)
@@ -130,3 +138,13 @@ class Table:
             if match is Match.PARTIAL and partial is None:
                 partial = found
         return partial
+
+    def methods(self, scope: MutableMapping[str, Any]) -> tuple[str, ...]:
+        """Every method that the path of a request is for, by the alphabet."""
+        found: set[str] = set()
+        for route in self.routes:
+            need = need_of(route)
+            if need is not None and route.matches(scope)[0] is not Match.NONE:
+                mine = set(getattr(route, "methods", None) or ())
+                found |= mine | ({"HEAD"} if "GET" in mine and not need.once else set())
+        return tuple(sorted(found))

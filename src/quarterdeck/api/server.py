@@ -87,6 +87,8 @@ class Api(FastAPI):
                 response = await self._turned_away(error, Request({**scope, "app": self}, receive))
                 await response(scope, receive, send)
                 return
+            if scope["method"] == "HEAD":  # the exchange leaves the body away
+                scope = {**scope, "method": "GET"}
             if isinstance(route, APIRoute) and route.response_class is Direct:
                 await self._directly(route, scope, receive, send)
                 return
@@ -96,7 +98,9 @@ class Api(FastAPI):
         """In the frame of the pages for somebody who is known and opened one, else as everywhere."""
         opened = request.method == "GET" and errors.wants_page(request.scope)
         if opened and self.draw is not None and request.scope.get("grant") is not None:
-            return await self.draw(request, error)
+            page = await self.draw(request, error)
+            page.headers.update(errors.headers_of(error))
+            return page
         return errors.turned_away(error, request.scope)
 
     async def _directly(self, route: APIRoute, scope: Any, receive: Any, send: Any) -> None:

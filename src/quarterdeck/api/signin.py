@@ -46,7 +46,7 @@ async def trade(body: TradeBody, given: Given, request: Request) -> dict[str, An
         raise
 
 
-@router.get("/login/start", status_code=303, response_class=RedirectResponse, response_model=None, **open_to_anyone())
+@router.get("/login/start", status_code=303, response_class=RedirectResponse, response_model=None, **open_to_anyone(once=True))
 async def start(
     given: Given,
     request: Request,
@@ -63,7 +63,7 @@ async def start(
     return response
 
 
-@router.get("/login/callback", status_code=303, response_class=RedirectResponse, response_model=None, **open_to_anyone())
+@router.get("/login/callback", status_code=303, response_class=RedirectResponse, response_model=None, **open_to_anyone(once=True))
 async def callback(  # noqa: PLR0917 what a provider says (OpenID Connect Core, section 3.1.2.5; RFC 9207)
     given: Given,
     request: Request,

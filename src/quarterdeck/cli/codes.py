@@ -94,6 +94,11 @@ KINDS: Final = {
         "no control plane answers for /home/ann/.local/state/quarterdeck",
         "`qd up` starts one; `qd context show` tells which home is meant.",
     ),
+    "E1014": Kind(
+        "Something is there, and it is not for the HTTP method that was used.",
+        "OPTIONS is not for /v1/status",
+        "Use one of those in the hint, which the answer has in `Allow` too; `qd api openapi` describes them.",
+    ),
     "E1101": Kind("The file is larger than a spec may be.", "the file is larger than 256 KiB", _ONE_SPEC),
     "E1102": Kind(
         "A control character, as it is or escaped, that could hide something from whoever reads the file.",
