@@ -77,7 +77,7 @@ def looked_at(name: str, check: Check) -> Finding:
         return check()
     except QuarterdeckError as error:
         return Finding(name, "failed", error.message, error.hint)
-    except OSError as error:
+    except (OSError, ValueError, OverflowError) as error:
         return Finding(name, "failed", f"cannot be looked at: {error}", "mend the cause, then qd doctor")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -63,22 +62,27 @@ def private(folders: tuple[Path, ...]) -> Finding:
 
 
 def ports(home: Home, server: Document | None, environ: Mapping[str, str]) -> Finding:
-    """The dashboard's port: ours, or free to be taken."""
+    """The dashboard's port: ours, or what `qd up` would find, tried at the address where it would listen.
+
+    Raises UserError, as `qd up` would end with.
+    """
     running = urlsplit(str((server or {}).get("url") or "")).port
     if running:
         return Finding("ports", "ok", f"the dashboard is at port {running}")
-    wanted = environ.get("QUARTERDECK_PORT", "").strip()
-    kept = home.root / "port"
-    text = wanted or (kept.read_text().strip() if kept.exists() else "")
-    if not text.isdecimal() or text == "0":
-        return Finding("ports", "ok", "any free one will be taken for the dashboard")
-    try:
-        with socket.create_server(("127.0.0.1", int(text))):
-            return Finding("ports", "ok", f"{text} is free for the dashboard")
-    except OSError as error:
-        if not wanted:
-            return Finding("ports", "ok", f"{text}, used last time, is taken now: another one will be used")
-        return Finding("ports", "failed", f"{text} cannot be used: {error.strerror}", "qd up --port 0 takes any; ss -ltnp shows who has it")
+    from quarterdeck.api import listening  # noqa: PLC0415 TLS comes with it
+    from quarterdeck.api.door import Place  # noqa: PLC0415
+
+    place = Place.of(environ)
+    place.tls()
+    wanted = listening.choice(home, None, environ)
+    with listening.found(place, wanted) as door:
+        got = door.getsockname()[1]
+    if not wanted.port:
+        return Finding("ports", "ok", f"any free one at {place.bind} will be used for the dashboard")
+    if got != wanted.port:
+        before = ", used last time," if wanted.kept else ""
+        return Finding("ports", "ok", f"{wanted.port}{before} is taken: any free one at {place.bind} will be used for the dashboard")
+    return Finding("ports", "ok", f"{got} at {place.bind} is free for the dashboard")
 
 
 def earlier(home: Home, *, running: bool) -> Finding:

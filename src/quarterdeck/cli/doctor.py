@@ -34,7 +34,7 @@ def doctor(session: Session) -> int:
         answers = any(f.name == "control plane" and "pid" in f.found for f in findings)
         session.say("next: qd status" if answers else "next: qd up" if here else "next: qd context list")
     else:
-        session.say("next: mend what failed, then qd doctor · qd support-bundle packs this for whoever helps you")
+        session.say("mend what failed · next: qd doctor · qd support-bundle")
     return 0 if document["ok"] else 1
 
 

@@ -23,7 +23,10 @@ ENVIRONMENT: Final = (
     ("QUARTERDECK_URL", "the URL of a control plane on another machine"),
     ("QUARTERDECK_TOKEN, QUARTERDECK_TOKEN_FILE", "a token for it, or the file that it is in"),
     ("QUARTERDECK_SIGN_IN", "the sign-in file of qd up --sign-in"),
-    ("QUARTERDECK_PORT", "the port of the dashboard and the API; 0 takes a free one"),
+    (
+        "QUARTERDECK_PORT",
+        "the port of the dashboard and the API; 0 takes a free one; without it that of the last start, else 7410 or a free one",
+    ),
     ("NO_COLOR", "no colour, whatever the terminal can"),
 )
 EXITS: Final = (

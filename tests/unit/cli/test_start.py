@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from quarterdeck import stop_order
+from quarterdeck.api.listening import ANOTHER
 from quarterdeck.cli import start
 from quarterdeck.cli.session import Choices, Session
 from quarterdeck.errors import Conflict, Terminal
@@ -94,7 +95,7 @@ def test_it_is_started_apart_with_this_home(session, monkeypatch, tmp_path):
     [
         ("many", "error: 'many' is no port [E1001]\nhint: QUARTERDECK_PORT is a number up to 65535, 0 for any\n"),
         ("99999", "error: '99999' is no port [E1001]\nhint: QUARTERDECK_PORT is a number up to 65535, 0 for any\n"),
-        ("taken", "error: port {port} is taken [E1001]\nhint: qd up --port 0 takes any free one; QUARTERDECK_PORT sets it for good\n"),
+        ("taken", f"error: port {{port}} is taken [E1007]\nhint: ss -ltnp shows who has it; {ANOTHER}\n"),
     ],
 )
 def test_the_control_plane_itself_says_what_is_wrong_as_every_verb_does(session, monkeypatch, port, said):
