@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from rich.console import Console
@@ -12,15 +13,29 @@ from rich.table import Table
 from rich.text import Text
 
 from quarterdeck.cli.phases import MARKS
+from quarterdeck.cli.progress import Stopwatch
 from quarterdeck.cli.screen import Screen, clean
 
 _PER_SECOND: Final = 12
 
 
+@dataclass(frozen=True, slots=True)
+class Took:
+    """The time of a phase, asked for anew whenever it is drawn."""
+
+    watch: Stopwatch
+    phase: Mapping[str, Any]
+
+    def __rich__(self) -> Text:
+        seconds = self.watch.seconds(self.phase)
+        return Text("" if seconds is None else f"{seconds:.1f} s")
+
+
 class Live:
     """Redraws all phases in place; the last drawing stays."""
 
-    def __init__(self, screen: Screen) -> None:
+    def __init__(self, screen: Screen, watch: Stopwatch) -> None:
+        self._watch = watch
         console = Console(file=screen.out, width=screen.width or 100, no_color=not screen.colour, force_terminal=True, highlight=False)
         self._spinner = Spinner("dots", style="yellow")
         self._redrawn = Redrawn(
@@ -33,6 +48,7 @@ class Live:
         if not self._started:
             self._redrawn.start()
             self._started = True
+        self._watch.look(status)
         self._redrawn.update(self._tree(status), refresh=True)
 
     def end(self) -> None:
@@ -49,7 +65,6 @@ class Live:
         for phase in status["phases"]:
             mark, style = MARKS.get(phase["status"], MARKS["pending"])
             sign = self._spinner if phase["status"] == "running" else Text(mark, style=style)
-            seconds = f"{phase['seconds']:.1f} s" if phase.get("seconds") is not None else ""
             name = Text(phase["name"], style="dim" if phase["status"] == "pending" else "")
-            grid.add_row(sign, name, Text(seconds), Text(clean(phase.get("message") or "")))
+            grid.add_row(sign, name, Took(self._watch, phase), Text(clean(phase.get("message") or "")))
         return grid

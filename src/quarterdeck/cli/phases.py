@@ -19,9 +19,10 @@ def phase_lines(screen: Screen, phase: Mapping[str, Any]) -> list[str]:
 
 
 def _took(phase: Mapping[str, Any]) -> str:
-    if phase["status"] == "failed":
-        return ""
-    return f"{phase['seconds']:>6.1f} s" if phase.get("seconds") is not None else " " * _TOOK
+    """How long, in a column of its own; a phase that failed without a time has its cause there."""
+    if phase.get("seconds") is None:
+        return "" if phase["status"] == "failed" else " " * _TOOK
+    return f"{phase['seconds']:>6.1f} s"
 
 
 def failure_lines(status: Mapping[str, Any]) -> list[str]:

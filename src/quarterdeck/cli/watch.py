@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -58,7 +58,8 @@ def keep_up(run: Up, source: Source) -> int:
         saved = Saved.now(source, run.session.home.root)
         try:
             source = Source.read(source.path)
-            run.once(source, superseded=saved.changed)
+            done = run.once(source, superseded=saved.changed)
+            run = replace(run, met=run.met or done.outcome == "ready")
         except QuarterdeckError as error:
             complain(error)
             run.session.say(f" {_still_serving(run)}")

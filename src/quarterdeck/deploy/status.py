@@ -32,7 +32,7 @@ def status(look: Look, now: float, *, engine: str, weakenings: tuple[str, ...], 
     counts = [staffing(w, world.workload(w.name)) for w in desired.workloads]
     seen = {w.name: _now(count, world.workload(w.name)) for w, count in zip(desired.workloads, counts, strict=True)}
     score = readiness(desired, conditions, now, seen if world.reachable else None)
-    stages = _phases(look)
+    stages = [_stage(look, view, now) for view in phases(desired, world, conditions)]
     complete = all(stage["status"] == "done" for stage in stages)
     ready = complete and not nothing_may_run(desired) and (look.plan.ready or (_served(look) and found is None))
     return {
@@ -80,21 +80,31 @@ def _served(look: Look) -> bool:
     return bool(look.plan.steps) and all(s.action == "probe" and s.reason == "evidence grew old" for s in look.plan.steps)
 
 
-def _phases(look: Look) -> list[Json]:
-    views = phases(look.desired, look.world, look.conditions)
-    return [_stage(v, failing(look, v.name) if v.status == "failed" else seconds(look, v.name)) for v in views]
-
-
-def _stage(view: PhaseView, took: float | None) -> Json:
+def _stage(look: Look, view: PhaseView, now: float) -> Json:
     """A phase is told as done once the loop has written that down, with the time it took: never one without the other."""
+    took = seconds(look, view.name)
     status = "running" if view.status == "done" and took is None else view.status
-    return {"name": view.name, "status": status, "seconds": took if status in ("done", "failed") else None, "message": view.message}
+    match status:
+        case "running":
+            took = running(look, view.name, now)
+        case "failed":
+            took = failing(look, view.name)
+        case "pending":
+            took = None
+    return {"name": view.name, "status": status, "seconds": took, "message": view.message}
 
 
 def seconds(look: Look, phase: str) -> float | None:
     """How long a phase took in the current revision, measured when it was done; None while it is not."""
     done = look.conditions.get(("Phase", phase))
     return float(done.evidence) if done is not None and done.generation == look.desired.revision else None
+
+
+def running(look: Look, phase: Phase, now: float) -> float | None:
+    """Seconds since the phase before was whole in the current revision; None for the first one, and for one that was whole before."""
+    before, mine = (look.conditions.get(("Phase", name)) for name in (PHASES[PHASES.index(phase) - 1], phase))
+    current = [done is not None and done.generation == look.desired.revision for done in (before, mine)]
+    return round(max(now - before.observed, 0.0), 3) if before and phase != PHASES[0] and current == [True, False] else None
 
 
 def failing(look: Look, phase: Phase) -> float | None:

@@ -77,8 +77,30 @@ def test_a_phase_tells_its_seconds_only_for_the_revision_they_were_measured_in(s
 def test_a_phase_is_told_as_done_only_together_with_the_time_it_took(scene):
     del scene.conditions["Phase", PHASES[5]]
     found = status(scene)
-    assert {(p["status"], p["seconds"] is None) for p in found["phases"]} == {("done", False), ("running", True)}
+    assert [p["status"] for p in found["phases"]] == [*["done"] * 5, "running", "done"]
     assert not found["ready"]
+
+
+def test_a_phase_that_runs_tells_the_time_since_the_one_before_it_was_whole(scene):
+    del scene.conditions["Phase", PHASES[5]]
+    scene.now += 3
+    assert (running := status(scene)["phases"][5])["status"] == "running"
+    assert running["seconds"] == 3.0
+    before = scene.conditions["Phase", PHASES[4]]
+    scene.conditions["Phase", PHASES[4]] = replace(before, generation=0)
+    assert status(scene)["phases"][5]["seconds"] is None, "the time is that of another revision"
+
+
+def test_a_phase_that_was_whole_and_runs_again_cannot_say_since_when(scene):
+    scene.replica("b/writer-0", state="starting")
+    again = status(scene)["phases"][4]
+    assert (again["status"], again["seconds"]) == ("running", None)
+
+
+def test_the_first_phase_has_none_before_it(scene):
+    del scene.conditions["Phase", PHASES[0]]
+    first = status(scene)["phases"][0]
+    assert (first["status"], first["seconds"]) == ("running", None)
 
 
 def test_a_phase_that_failed_tells_how_long_ago_it_was_whole_or_the_one_before_it_was(scene):
