@@ -86,3 +86,24 @@ def test_revert(fake, qd):
     fake.answers["DELETE", "/v1/changes/12"] = {"id": 12, "state": "reverted"}
     assert qd("revert", "12", "--reason", "done").out == "change 12 is reverted\n"
     assert fake.asked("DELETE", "/v1/changes/12")[0][0] == {"reason": "done"}
+
+
+def test_a_restart_is_told_as_done_once_and_no_revert_of_it_is_proposed(fake, qd, documents):
+    fake.answers["POST", "/v1/changes"] = lambda _, body, __: {"id": 3, **body}
+    ran = qd("restart", "analysts/analyst", "--reason", "r")
+    assert ran.out == "change 3: analysts/analyst restart\n"
+    assert "next: qd explain analysts/analyst · qd get changes\n" in ran.err
+    change = {"id": 3, "target": "analysts/analyst", "patch": {"field": "restart_before", "value": 1764531372.5}, "reason": "r"}
+    fake.answers["GET", "/v1/changes"] = documents.listed([{**change, "state": "live"}])
+    row = qd("get", "changes").out.splitlines()[1]
+    assert row.split() == ["3", "analysts/analyst", "restart", "-", "done", "r"]
+    assert qd("get", "changes", "-o", "json").json["items"][0]["state"] == "live", "a program reads what is kept"
+    fake.answers["GET", "/v1/changes"] = documents.listed([{**change, "state": "reverted"}])
+    assert "reverted" in qd("get", "changes").out
+
+
+def test_a_number_that_is_cut_is_told_with_what_cuts_it(fake, qd, documents):
+    change = {"id": 1, "target": "analysts/analyst", "patch": {"field": "replicas", "value": 99}, "state": "live", "reason": "many"}
+    fake.answers["GET", "/v1/changes"] = documents.listed([{**change, "cut": "at most 4"}, {**change, "cut": None}])
+    told = [line for line in qd("get", "changes").out.splitlines() if "replicas" in line]
+    assert ["99, at most 4" in line for line in told] == [True, False]

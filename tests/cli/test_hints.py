@@ -85,13 +85,71 @@ def test_a_stop_where_nothing_ever_ran_says_so_and_leaves_nothing_there(home, qd
     assert list(home.root.iterdir()) == []
 
 
-def test_what_comes_next_is_a_command_and_no_prose(fake, terminal, documents):
+COMMAND = re.compile(r"qd [a-z-]+( [^ ;,]+| '[^']*')*( > [a-z.-]+)?")
+"""One command: a verb and its words, without a word of prose."""
+SPOKEN = re.compile(r"\b(to|it|this|then|and|gives|with|packs|again|where|is|do|on another)\b")
+ANSWERS = [
+    ("history",),
+    ("explain", "spec.clusters.agents.rollout.surge"),
+    ("explain", "E1201"),
+    ("validate",),
+    ("plan",),
+    ("context", "show"),
+    ("context", "list"),
+    ("journal",),
+    ("journal", "head"),
+    ("doctor",),
+    ("version",),
+    ("down", "-s", "triage", "--yes"),
+    ("rollback",),
+    ("task", "get", TASK),
+    ("task", "get", TASK, "--tree"),
+    ("task", "history", TASK),
+    ("message", "get", "0193"),
+    ("message", "list"),
+    ("budget", "resume"),
+    ("token", "list"),
+    ("get", "tokens"),
+    ("get", "changes"),
+]
+
+
+@pytest.fixture
+def answered(fake, documents):
+    """A control plane that has something of everything."""
+    message = {"id": "0193", "state": "sent", "target": "analysts/analyst"}
+    budget = {"name": "triage", "was": "2026-11-24T16:12:01Z"}
+    submitted = {"sequence": 1, "task": TASK, "event": "submit", "time": budget["was"], "actor": "uid:0", "fence": 0, "detail": {}}
     fake.answers["GET", "/v1/revisions"] = documents.listed([{"number": 1, "current": True, "digest": "a", "code": "b"}])
     fake.answers["POST", "/v1/validate"] = {"apiVersion": API, "kind": "Validation", "ok": False, "items": []}
-    for arguments in (("history",), ("explain", "spec.clusters.agents.rollout.surge"), ("explain", "E1201"), ("validate",)):
-        _, written = terminal(*arguments, NO_COLOR="1")
-        for command in following(written):
-            assert re.fullmatch(r"qd [a-z]+( [a-z]+)?", command), (arguments, command)
+    fake.answers["POST", "/v1/rollback"] = documents.applied()
+    fake.answers["POST", "/v1/plan"] = documents.plan([])
+    fake.answers["GET", "/v1/journal"] = documents.listed([documents.record(7)])
+    fake.answers["GET", "/v1/journal/head"] = {"seq": 7, "hash": "ab", "at": "2026-11-24T16:12:01Z"}
+    fake.answers["GET", f"/v1/tasks/{TASK}"] = task("done")
+    fake.answers["GET", f"/v1/tasks/{TASK}/tree"] = {"kind": "TaskTree", "items": [task("done")]}
+    fake.answers["GET", f"/v1/tasks/{TASK}/history"] = {**documents.listed([submitted]), "next": None}
+    fake.answers["GET", "/v1/messages/0193"] = message
+    fake.answers["GET", "/v1/messages"] = {**documents.listed([message]), "next": None}
+    fake.answers["POST", "/v1/budgets/resume"] = budget
+    fake.answers["POST", "/v1/down"] = {"stopped": [], "left": []}
+    fake.answers["GET", "/v1/tokens"] = documents.listed([{"id": "0b55d336", "user": "", "created": "2026-11-24T16:12:01Z"}])
+    return fake
+
+
+@pytest.mark.parametrize("arguments", ANSWERS, ids=" ".join)
+def test_what_comes_next_is_a_command_and_no_prose(answered, terminal, arguments):
+    _, written = terminal(*arguments, NO_COLOR="1", columns=200)
+    said = re.split(r"next: ", "\n".join(line for line in written.splitlines() if "next: " in line))
+    assert len(said) > 1, written
+    for command in said[-1].strip().split(" · "):
+        assert COMMAND.fullmatch(command), command
+        assert not SPOKEN.search(command), command
+
+
+def test_nobody_is_proposed_to_end_the_token_that_was_just_made(answered, terminal):
+    _, written = terminal("token", "list", NO_COLOR="1", columns=200)
+    assert following(written) == ["qd journal --verb token."]
 
 
 def test_the_doctor_of_another_machine_does_not_propose_what_works_only_there(home, qd, tmp_path):

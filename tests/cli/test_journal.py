@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 
 import pytest
 
@@ -116,3 +117,13 @@ def test_a_home_that_was_cut_without_its_head_file_is_refused(rested, qd):
     assert "✘ the head file journal.head is gone" in ran.out
     assert "head 5 " in ran.out
     assert ran.out.endswith("none of them signed\n")
+
+
+def test_a_time_is_read_back_in_the_zone_in_which_it_was_printed(fake, qd, documents, monkeypatch):
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    fake.answers["GET", "/v1/journal"] = documents.listed([{**documents.record(7), "at": "2026-11-24T16:12:01.250Z"}])
+    assert "2026-11-24 11:12:01.250" in qd("journal").out
+    qd("journal", "--since", "2026-11-24 11:12:01.250", "--until", "2026-11-24T16:12:02Z")
+    asked, _ = fake.asked("GET", "/v1/journal")[-1]
+    assert (asked["since"], asked["until"]) == ("2026-11-24T16:12:01.250Z", "2026-11-24T16:12:02.000Z")

@@ -67,3 +67,13 @@ def test_a_rehearsed_down_of_one_system_names_its_replicas(fake, qd):
 
 def test_where_nothing_runs_nothing_would_be_ended(home, qd):
     assert qd("down", "--dry-run").out == " nothing is running\n"
+
+
+def test_a_revision_is_named_by_its_place_or_by_its_option(fake, qd, documents):
+    fake.answers["POST", "/v1/rollback"] = documents.plan([])
+    for arguments in (("3",), ("--revision", "3"), ("3", "--revision", "3")):
+        assert qd("rollback", *arguments, "--dry-run").code == 0
+    assert [body["to"] for _, body in fake.asked("POST", "/v1/rollback")] == [3, 3, 3]
+    ran = qd("rollback", "2", "--revision", "3")
+    assert (ran.code, len(fake.asked("POST", "/v1/rollback"))) == (2, 3)
+    assert "2 and --revision 3 are two revisions" in ran.err

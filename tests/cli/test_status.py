@@ -57,4 +57,4 @@ def test_shared_options_work_before_and_after_the_verb(fake, qd):
     assert qd("-s", "triage", "-o", "json", "status").json["kind"] == "Status"
     assert fake.requests[-1][2] == {"system": "triage"}
     assert qd("-s", "one", "status", "-s", "two").code == 0
-    assert fake.requests[-1][2] == {"system": "two"}
+    assert fake.asked("GET", "/v1/status")[-1][0] == {"system": "two"}

@@ -6,9 +6,12 @@ import signal
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+from quarterdeck.cli.progress import told_meanwhile
 
 GOLDEN = """\
  Quarterdeck 0.1.0 · local engine · home {home}
@@ -32,6 +35,17 @@ def test_the_seven_phases_are_shown_as_they_end(fake, qd, documents, home):
     ran = qd("up")
     assert (ran.code, ran.err) == (0, "")
     assert re.sub(r"Ready in \d+\.\d s", "Ready in N s", ran.out) == GOLDEN.format(home=home.root)
+
+
+def test_a_spec_whose_code_takes_long_to_import_is_not_waited_for_in_silence(fake, qd, monkeypatch):
+    said = threading.Event()
+    answer = fake.answers["POST", "/v1/apply"]
+    monkeypatch.setattr("quarterdeck.cli.up.told_meanwhile", partial(told_meanwhile, every=0.01))
+    monkeypatch.setattr("quarterdeck.cli.up.Up._mutter", lambda run, words: (run.session.say(words), said.set()))
+    fake.answers["POST", "/v1/apply"] = lambda *_: (200, answer) if said.wait(10) else (500, {})
+    ran = qd("up")
+    assert ran.code == 0
+    assert ran.err.startswith(" … reading quarterdeck.yaml and the code that it names, 0 s so far\n")
 
 
 def test_one_question_plans_and_applies(fake, qd):
@@ -241,29 +255,50 @@ def test_ctrl_c_leaves_the_deployment_running(fake, documents, until):
     assert not fake.asked("POST", "/v1/down")
 
 
-def test_watch_deploys_again_on_save_and_keeps_serving_after_a_bad_one(fake, documents, until, tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "quarterdeck.cli.main", "up", "--watch"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    until(lambda: len(fake.asked("POST", "/v1/login")) == 1)
+@pytest.fixture
+def watching(fake, until, tmp_path):
+    """`qd up --watch`: saves the code, and gives what was said in all once that was dealt with."""
+    out, err = tmp_path.parent / f"{tmp_path.name}.out", tmp_path.parent / f"{tmp_path.name}.err"
+    with out.open("w") as said, err.open("w") as told:
+        process = subprocess.Popen([sys.executable, "-m", "quarterdeck.cli.main", "up", "--watch"], stdout=said, stderr=told)
+    rounds = iter(range(1, 99))
+
+    def save(text=None):
+        if text is not None:
+            (tmp_path / "agents.py").write_text(text)
+        done = next(rounds)
+        until(lambda: err.read_text().count(" Watching ") == done)
+        return out.read_text(), err.read_text()
+
+    yield save
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=10) == 130
+
+
+def test_watch_deploys_again_on_save_and_keeps_serving_after_a_bad_one(fake, documents, watching):
+    watching()
     good = fake.answers["POST", "/v1/apply"]
     fake.answers["POST", "/v1/apply"] = documents.refused("SpecError", 422, 1, "1 problem", problems=["quarterdeck.yaml:1:1: no"])
-    (tmp_path / "agents.py").write_text("broken")
-    until(lambda: len(fake.asked("POST", "/v1/apply")) == 2)
-    until(lambda: len(fake.asked("GET", "/v1/status")) > 1)
+    assert "revision 1 is still serving" in watching("broken")[1]
     fake.statuses[-1] |= {"ready": False, "sentence": "agents: 0 of 2 ready"}
-    asked = len(fake.asked("GET", "/v1/status"))
-    (tmp_path / "agents.py").write_text("broken again")
-    until(lambda: len(fake.asked("POST", "/v1/apply")) == 3)
-    until(lambda: len(fake.asked("GET", "/v1/status")) > asked)
+    watching("broken again")
     fake.statuses[-1] |= {"ready": True}
     fake.answers["POST", "/v1/apply"] = good
-    (tmp_path / "agents.py").write_text("good again")
-    until(lambda: len(fake.asked("POST", "/v1/login")) == 2)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=10)
-    assert process.returncode == 130
+    out, err = watching("good again")
+    assert len(fake.asked("POST", "/v1/apply")) == 4
     assert out.count(" Ready in") == 2
     assert "quarterdeck.yaml:1:1: no" in err
-    assert "revision 1 is still serving" in err
     assert "revision 1 is wanted, and is not ready (agents: 0 of 2 ready)" in err
+
+
+def test_watch_gives_one_link_to_log_in_with_however_often_it_is_saved(fake, documents, watching):
+    """Each is a token and a record in the journal."""
+    good = fake.answers["POST", "/v1/apply"]
+    watching()
+    fake.answers["POST", "/v1/apply"] = documents.refused("SpecError", 422, 1, "1 problem", problems=["quarterdeck.yaml:1:1: no"])
+    watching("wrong")
+    fake.answers["POST", "/v1/apply"] = good
+    out, _ = [watching(text) for text in ("two", "three")][-1]
+    assert out.count(" Ready in") == 3
+    assert out.count(" Dashboard ") == 1
+    assert len(fake.asked("POST", "/v1/login")) == 1

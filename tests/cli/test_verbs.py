@@ -7,6 +7,8 @@ import time
 import pytest
 
 from quarterdeck.cli.get import following
+from quarterdeck.cli.render import clock_time
+from quarterdeck.clock import SystemClock
 from quarterdeck.version import VERSION
 
 
@@ -230,3 +232,10 @@ def test_completion_offers_live_names(fake, qd, monkeypatch):
     fake.stop()
     ran = qd()
     assert (ran.out.strip(), ran.err) == ("", "")
+
+
+def test_the_time_of_a_line_can_be_given_back(fake, qd):
+    fake.answers["GET", "/v1/logs"] = lambda *_: (200, "event: end\ndata: {}\n\n")
+    at = SystemClock().now() - 3600
+    qd("logs", "a/b", "--since", clock_time(at))
+    assert float(fake.asked("GET", "/v1/logs")[0][0]["since"]) == pytest.approx(3600, abs=30)

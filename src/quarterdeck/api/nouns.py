@@ -157,7 +157,9 @@ async def changes(given: Given, system: str | None = None) -> Json:
     """Changes, live and ended, newest first."""
     name = given.grant.system_asked(system)
     with given.store.read() as conn:
-        return listed([nouns.change(c) for c in change_rows.list_(conn, name, cluster=given.grant.cluster)])
+        found = change_rows.list_(conn, name, cluster=given.grant.cluster)
+    desired = {one: given.fleet.desired(one) for one in {c.system for c in found if c.state == "live" and c.patch.field == "replicas"}}
+    return listed([nouns.change(c, desired.get(c.system)) for c in found])
 
 
 @router.get("/conditions", **needs("viewer", scope="cluster"))
@@ -213,7 +215,7 @@ async def explain(given: Given, target: str, system: str | None = None) -> Json:
         done = _carried_out(conn, look, rest, given.grant)
     told = [r for r in newest if _inside(r.target, rest)]
     changed = [(c, c.target.rpartition(":")[2]) for c in live]
-    mine = [nouns.change(c) for c, target in changed if _inside(target, rest) or _inside(rest, target)]
+    mine = [nouns.change(c, look.desired) for c, target in changed if _inside(target, rest) or _inside(rest, target)]
     return {
         **found,
         "sentence": in_words(stop) if stop else found["sentence"],

@@ -33,4 +33,5 @@ def resume(
     document = session.client.post("/v1/budgets/resume", {"system": session.system, "scope": scope, "reason": reason})
     text = f"{clean(document['name'])} goes on; it was held back since {clean(document['was'])}"
     show(session, document, lambda screen: screen.line(text), name=document["name"])
+    session.next("qd get budgets · qd task list --state open")
     return 0

@@ -10,12 +10,13 @@ import typer
 from quarterdeck.cli.completing import change_numbers
 from quarterdeck.cli.explain import TargetArgument
 from quarterdeck.cli.plan import tell
-from quarterdeck.cli.render import clock_time, show
+from quarterdeck.cli.render import ending, show
 from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Output, Session
 from quarterdeck.cli.times import instant
 from quarterdeck.cli.usage import UsageError
 from quarterdeck.client.wire import Document
+from quarterdeck.model.soundness import ONCE
 
 ReasonOption = Annotated[str, typer.Option(metavar="TEXT", help="Why; shown wherever the change is.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what it would change; nothing is changed.")]
@@ -62,7 +63,7 @@ def release(session: Session, target: TargetArgument, reason: ReasonOption, dry_
     $ qd release analysts/analyst-1 --reason "looked at"
     """
     _needs(reason)
-    command = as_typed(session, "release", target, reason=reason)
+    command = as_typed("release", target, reason=reason)
     session, inside = session.aimed_at(target)
     body = {"system": session.system, "target": inside, "reason": reason, "dry_run": dry_run or None}
     ended: Document = session.client.post("/v1/changes/release", body)
@@ -99,16 +100,15 @@ def revert(
         f"/v1/changes/{change}", {"reason": reason or None, "system": session.system, "dry_run": dry_run or None}
     )
     if dry_run:
-        rehearse(session, document, as_typed(session, "revert", change, reason=reason))
+        rehearse(session, document, as_typed("revert", change, reason=reason))
         return
     show(session, document, lambda screen: screen.line(f"change {change} is reverted"), name=str(change))
     session.next("qd get changes · qd status")
 
 
-def as_typed(session: Session, *words: object, **options: object) -> str:
-    """A command of `qd` to be pasted: its words, and those options that have a value; the system where one was named."""
-    given = {"system": session.system, **options}
-    more = [part for name, value in given.items() if value not in (None, "") for part in (f"--{name}", str(value))]
+def as_typed(*words: object, **options: object) -> str:
+    """A command of `qd` to be pasted: its words, and those options that have a value. Whoever proposes it adds which system it is of."""
+    more = [part for name, value in options.items() if value not in (None, "") for part in (f"--{name}", str(value))]
     return shlex.join(["qd", *map(str, words), *more])
 
 
@@ -141,7 +141,7 @@ def _propose(
 ) -> None:
     """Make a Change of what `words` (verb, target, …) say."""
     _needs(reason)
-    command = as_typed(session, *words, reason=reason, until=until)
+    command = as_typed(*words, reason=reason, until=until)
     (field, value), (session, inside) = patch, session.aimed_at(str(words[1]))
     ends = instant(until, session.client.clock.now()) if until else None
     body = {"system": session.system, "target": inside, "field": field, "value": value, "reason": reason, "until": ends}
@@ -149,9 +149,10 @@ def _propose(
     if dry_run:
         rehearse(session, change, command)
         return
-    shown = clock_time(value) if field == "restart_before" else str(value).lower()
-    text = f"change {change['id']}: {clean(inside)} {field} {shown}" + (f" until {clock_time(ends)[:16]}" if ends else "")
+    asked = "restart" if field == ONCE else f"{field} {str(value).lower()}"
+    text = f"change {change['id']}: {clean(inside)} {asked}" + (f" until {ending(ends)}" if ends else "")
     show(session, change, lambda screen: screen.line(text), name=str(change["id"]))
     if field == "replicas":
         _limited(session, inside, value)
-    session.say(f"next: qd explain {inside} · qd revert {change['id']}")
+    back = "qd get changes" if field == ONCE else f"qd revert {change['id']}"
+    session.say(f"next: qd explain {inside} · {back}")

@@ -42,7 +42,7 @@ def show_(session: Session) -> None:
         screen.line(f"{clean(found.name) if found else 'no context'}{mark}: {clean(where)}")
 
     show(session, document, text, name=str(document["name"]))
-    session.say("next: qd context list" if Contexts.read(os.environ).known else "next: qd context add NAME gives this home a name")
+    session.say("next: qd context list" if Contexts.read(os.environ).known else "next: qd context add NAME")
 
 
 def list_(session: Session) -> None:
@@ -72,7 +72,7 @@ def use(session: Session, name: NameArgument) -> None:
     replace(contexts, current=name).write()
     _told(session, found, f"{name} is used from now on")
     session.warn([f"{one} is set and comes first in this terminal" for one in (VARIABLE, "QUARTERDECK_HOME") if os.environ.get(one)])
-    session.say("next: qd status")
+    replace(session, said=(), system=None).say("next: qd status")  # what was said before the verb led elsewhere
 
 
 def add(

@@ -11,6 +11,7 @@ from typing import Final, Literal
 from quarterdeck.cli.phases import failure_lines, ready_lines
 from quarterdeck.cli.progress import Progress
 from quarterdeck.cli.screen import Screen, clean
+from quarterdeck.cli.session import Session
 from quarterdeck.client.wire import Document, Wire
 from quarterdeck.errors import QuarterdeckError, Transient
 
@@ -108,6 +109,11 @@ def last_words(client: Wire, status: Document, seconds: float) -> list[str]:
     wrote = [line for line in lines if line.get("stream") == "err"]
     last = [line for line in wrote if line["replica"] == wrote[-1]["replica"]][-_LAST_WORDS:]
     return [f"   {clean(line['replica'])} | {clean(line['text'])}" for line in last]
+
+
+def aimed(session: Session, lines: Sequence[str]) -> list[str]:
+    """The same, whose commands reach what the session reaches; what a replica wrote stays as it is."""
+    return [session.told(line) if line.startswith((" Do: ", " Ready")) else line for line in lines]
 
 
 def told_on(screen: Screen, lines: Sequence[str]) -> list[str]:

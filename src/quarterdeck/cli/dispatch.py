@@ -15,7 +15,7 @@ from typer.main import get_command
 
 from quarterdeck.cli import coming
 from quarterdeck.cli.completing import context_names, files, system_names
-from quarterdeck.cli.guard import allow
+from quarterdeck.cli.guard import carry_out
 from quarterdeck.cli.parts import early_option, refuse_part
 from quarterdeck.cli.render import PATHS, not_a_path
 from quarterdeck.cli.session import Choices, Output, Pick, Session
@@ -223,9 +223,7 @@ def _bound(function: Callable[..., Any], verb: Verb) -> Callable[..., None]:
         choices = choices_of(given).over(ctx.obj or Choices())
         ctx.obj = choices
         if ctx.invoked_subcommand is None:
-            session = Session.begin(choices)
-            allow(session, verb, given)
-            raise typer.Exit(function(session, **given) or 0)
+            raise typer.Exit(carry_out(Session.begin(choices), verb, function, given))
 
     vars(run)["__signature__"] = inspect.Signature(_parameters(own))
     run.__annotations__ = {one.name: one.annotation for one in _parameters(own)}

@@ -9,7 +9,6 @@ import typer
 
 from quarterdeck import stop_order
 from quarterdeck.cli import leftovers
-from quarterdeck.cli.change import as_typed
 from quarterdeck.cli.guard import confirm
 from quarterdeck.cli.render import show
 from quarterdeck.cli.screen import Screen, clean
@@ -69,8 +68,8 @@ def _rehearse(session: Session, *, purge: bool) -> int:
         screen.lines(*(line for label, one in rows for line in screen.wrapped(label, clean(one))) if rows else (" nothing is running",))
 
     show(session, document, text, name="down")
-    command = f"{as_typed(session, 'down')}{' --purge' if purge else ''}"
-    session.next(command if ends or removes else "qd up")
+    one = f" -s {session.system}" if session.system else ""
+    session.next(f"qd down{one}{' --purge' if purge else ''}" if ends or removes else "qd up")
     return 0
 
 
@@ -110,7 +109,7 @@ def _report(session: Session, stopped: Sequence[str], found: leftovers.Left, wor
     show(session, document, text, name="down")
     for line in found.told():
         session.words.line(f"error: still there: {clean(line)}")
-    session.next("qd doctor · qd down --yes again" if found else "qd up starts it again")
+    session.next("qd doctor · qd down --yes" if found else "qd up")
     return 1 if found else 0
 
 
@@ -126,6 +125,7 @@ def _one_system(session: Session, system: str, drain: float, *, purge: bool) -> 
         )
 
     show(session, answer, text, name=system)
+    session.next("qd get systems")
     return 1 if answer["left"] else 0
 
 

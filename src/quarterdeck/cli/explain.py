@@ -14,7 +14,7 @@ from quarterdeck.cli.explain_code import explain_code
 from quarterdeck.cli.explain_link import explain_link
 from quarterdeck.cli.explain_task import explain_task
 from quarterdeck.cli.plan import SIGNS
-from quarterdeck.cli.render import cell, clock_time, counted, named, show, table
+from quarterdeck.cli.render import cell, counted, ending, named, show, table
 from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.sections import carried_out, condition_line, headed, record_line, section
 from quarterdeck.cli.session import Session
@@ -23,6 +23,7 @@ from quarterdeck.cli.task_view import waits
 from quarterdeck.client.wire import Document
 from quarterdeck.clock import SystemClock
 from quarterdeck.errors import NotFound
+from quarterdeck.model.soundness import ONCE
 from quarterdeck.model.work import is_task_id
 from quarterdeck.version import API_VERSION
 
@@ -74,8 +75,9 @@ def explain(
 
 def _keyed(session: Session, key: str, absent: NotFound) -> str:
     """The id of a task with this key; without one the refusal of the place is raised, for that is what was most likely meant."""
+    session, inside = session.aimed_at(key)
     try:
-        return resolved(session, key)
+        return resolved(session, inside)
     except NotFound:
         raise absent from None
 
@@ -84,7 +86,7 @@ def place(session: Session, target: str) -> None:
     """Why a cluster, agent, replica or system is as it is."""
     session, inside = session.aimed_at(target)
     document = session.client.get("/v1/explain", {"target": inside, "system": session.system})
-    show(session, document, lambda screen: screen.lines(*drawn(document, screen)), name=document["target"])
+    show(session, document, lambda screen: screen.lines(*drawn(session.aimed_in(document), screen)), name=document["target"])
     whole = document["target"].endswith(":")
     session.next("qd status · qd journal -f" if whole else f"qd logs -f {inside} · qd journal --target {inside}")
 
@@ -169,10 +171,12 @@ def _work(work: Document | None) -> Iterator[str]:
 
 
 def _change(change: Document) -> str:
-    until = f", until {clock_time(change['until'])[:16]}" if change.get("until") else ""
+    until = f", until {ending(change['until'])}" if change.get("until") else ""
     reason = f', "{change["reason"]}"' if change.get("reason") else ""
     patch = change.get("patch") or change
-    return clean(f"{change.get('author', '')} change {change['id']}: {named(patch['field'], patch['value'])}{reason}{until}")
+    asked = "restart" if patch["field"] == ONCE else named(patch["field"], patch["value"])
+    cut = f", {change['cut']}" if change.get("cut") else ""
+    return clean(f"{change.get('author', '')} change {change['id']}: {asked}{cut}{reason}{until}")
 
 
 def _step(step: Document, screen: Screen) -> str:

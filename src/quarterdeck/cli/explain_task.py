@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from quarterdeck.cli.render import clock_time, show
@@ -40,7 +41,8 @@ def explain_task(session: Session, task: str) -> None:
         "history": history[-_EVENTS:],
         "next": list(dict.fromkeys(_commands(top, below))),
     }
-    show(session, document, lambda screen: screen.lines(*_drawn(document, screen)), name=task)
+    of_it = replace(session, system=str(top["system"]))
+    show(session, document, lambda screen: screen.lines(*_drawn(of_it.aimed_in(document), screen)), name=task)
 
 
 def _sentence(task: Document) -> str:

@@ -20,7 +20,7 @@ from quarterdeck.cli.usage import UsageError
 from quarterdeck.client.wire import Document
 from quarterdeck.clock import SystemClock
 from quarterdeck.errors import NotFound, UserError
-from quarterdeck.model.soundness import holds
+from quarterdeck.model.soundness import ONCE, holds
 from quarterdeck.model.wording import nearest
 
 _DIGEST: Final = 12
@@ -124,7 +124,7 @@ NEXT: Final = {
     "questions": "qd get questions",
     "effects": "qd get tasks · qd journal",
     "budgets": "qd task list --state open · qd journal",
-    "tokens": "qd token revoke {0}",
+    "tokens": "qd journal --verb token.",
 }
 """What one would do with the first of the list, where nothing special is possible."""
 EMPTY: Final = {
@@ -281,14 +281,23 @@ def readable(session: Session, kind: str, document: Document) -> tuple[Document,
         now = SystemClock().now()
         document = {**document, "items": [{**item, "age": since(item["created_at"], now)} for item in document["items"]]}
     if kind == "changes" and not session.machine:
-        patches = [{**item["patch"], "value": amount(item["patch"]["field"], item["patch"]["value"])} for item in document["items"]]
-        document = {**document, "items": [{**item, "patch": patch} for item, patch in zip(document["items"], patches, strict=True)]}
+        document = {**document, "items": [_change(item) for item in document["items"]]}
     if kind == "budgets" and not session.machine:
         items = [{**item, "tripped": (item["tripped"] or {}).get("reason", "")} for item in document["items"]]
         document = {**document, "items": items}
     if not session.machine:  # a column that no item has says nothing
         columns = [pair for pair in columns if any(pair[1].split(".")[0] in item for item in document["items"])] or columns
     return document, columns
+
+
+def _change(item: Document) -> Document:
+    """As the dashboard tells it: a restart was done once, and has neither a value nor anything to revert."""
+    field, value = item["patch"]["field"], item["patch"]["value"]
+    if field == ONCE:
+        state = "done" if item.get("state") == "live" else item.get("state")
+        return {**item, "patch": {"field": "restart", "value": ""}, "state": state}
+    cut = f", {item['cut']}" if item.get("cut") else ""
+    return {**item, "patch": {"field": field, "value": f"{amount(field, value)}{cut}"}}
 
 
 def _empty(session: Session, kind: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from quarterdeck.cli.screen import clean
@@ -11,6 +11,13 @@ from quarterdeck.cli.session import Session
 from quarterdeck.cli.usage import UsageError
 from quarterdeck.cli.verbs import Verb
 from quarterdeck.errors import UserError
+
+
+def carry_out(session: Session, verb: Verb, function: Callable[..., int | None], given: Mapping[str, Any]) -> int:
+    """Let a verb pass and do it; gives its exit code. The hints of what it raises reach what the session reaches."""
+    with session.aiming(given):
+        allow(session, verb, given)
+        return function(session, **given) or 0
 
 
 def allow(session: Session, verb: Verb, given: Mapping[str, Any]) -> None:

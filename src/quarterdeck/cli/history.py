@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from quarterdeck.cli.completing import revision_numbers
-from quarterdeck.cli.deployment import Watch, told, told_on
+from quarterdeck.cli.deployment import Watch, aimed, told, told_on
 from quarterdeck.cli.get import draw, following
 from quarterdeck.cli.plan import WITHIN, tell
 from quarterdeck.cli.progress import Silent, choose
@@ -15,6 +16,7 @@ from quarterdeck.cli.render import show
 from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Session
 from quarterdeck.cli.times import duration
+from quarterdeck.cli.usage import UsageError
 from quarterdeck.client.wire import Document
 
 
@@ -35,6 +37,9 @@ def rollback(
         typer.Argument(metavar="REVISION", show_default=False, help="Which; the one before without it.", autocompletion=revision_numbers),
     ] = None,
     *,
+    named: Annotated[
+        int | None, typer.Option("--revision", metavar="N", help="The same as REVISION.", autocompletion=revision_numbers)
+    ] = None,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the journal.")] = "",
     timeout: Annotated[str, typer.Option(metavar="TIME", help="How long to wait for Ready.")] = "2m",
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Return at once.")] = False,
@@ -45,8 +50,10 @@ def rollback(
     $ qd rollback --dry-run         the plan of it, as qd plan shows one
     $ qd rollback
     $ qd rollback 3 --reason "errors since 4"
+    $ qd rollback --revision 3      the same
     """
     within = duration(timeout)
+    revision = _meant(revision, named)
     body = {"system": session.system, "to": revision, "reason": reason or None, "dry_run": dry_run or None}
     made: Document = session.client.post("/v1/rollback", body, timeout=WITHIN)
     if dry_run:
@@ -55,17 +62,32 @@ def rollback(
         tell(session, made)
         session.next(f"qd rollback {'' if revision is None else revision}".rstrip())
         return 0
+    there = replace(session, system=str(made["system"]))
     already = "" if made.get("created", True) else " already: nothing was changed"
     words = f"revision {made['number']} of {clean(made['system'])} is deployed{already}"
     if no_wait:
         show(session, made, lambda screen: screen.line(words), name=str(made["number"]))
-        session.say("next: qd wait --for ready · qd status")
+        there.say("next: qd wait --for ready · qd status")
         return 0
     session.say(f" {words}")
-    progress = Silent() if session.machine else choose(None, session.screen, quiet=session.quiet)
+    return _watched(there, made, within)
+
+
+def _meant(revision: int | None, named: int | None) -> int | None:
+    """The revision, by its place or by its option. Raises UsageError for two."""
+    if revision is not None and named is not None and revision != named:
+        raise UsageError(f"{revision} and --revision {named} are two revisions", hint=f"qd rollback {revision}, or qd rollback {named}")
+    return named if revision is None else revision
+
+
+def _watched(session: Session, made: Document, within: float) -> int:
+    """How it goes until it is ready, at most so many seconds; gives the exit code."""
+    progress = Silent() if session.machine else choose(None, session.screen, session.client.clock, quiet=session.quiet)
     result = Watch(session.client, made["system"], int(made["number"]), progress).until(within)
     if session.machine:
         show(session, made, name=str(made["number"]))
     elif not session.quiet or result.outcome != "ready":
-        session.screen.lines(*told_on(session.screen, told(result, result.seconds, session.client)))
+        session.screen.lines(*told_on(session.screen, aimed(session, told(result, result.seconds, session.client))))
+    if result.outcome == "ready":
+        session.next("qd status · qd history")
     return result.exit_code

@@ -15,6 +15,7 @@ from quarterdeck.cli.follow import follow, require_lines
 from quarterdeck.cli.render import clock_time, listing, show, style_of
 from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Output, Session
+from quarterdeck.cli.times import past
 from quarterdeck.cli.usage import UsageError
 from quarterdeck.client.wire import Document, Unreached
 from quarterdeck.clock import SystemClock, iso
@@ -43,7 +44,7 @@ def journal(
     target: Annotated[str | None, typer.Option(metavar="TARGET", help="Only of this target.", autocompletion=target_names)] = None,
     verb: Annotated[str | None, typer.Option(metavar="VERB", help="Only of this verb; `replica.` means all that begin so.")] = None,
     after: Annotated[int | None, typer.Option(metavar="SEQ", help="Only after this record.")] = None,
-    since: Annotated[str | None, typer.Option(metavar="TIME", help="Only from then on: 10m ago, or 2026-11-30T18:00 (UTC).")] = None,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Only from then on: 10m ago, 18:00 or 2026-11-30T18:00.")] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Only before then, likewise.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, max=500, help="At most that many, the newest.")] = 50,
 ) -> None:
@@ -70,19 +71,16 @@ def journal(
     empty = "no record is like that; qd journal shows them all" if filtered else "nothing happened yet; qd up deploys a system"
     listing(session, document, columns, empty)
     if document["items"]:
-        session.next(f"qd journal -f · qd explain {target}" if target else "qd journal -f · qd journal --target TARGET")
+        one = session.within(document["items"]) if target else session
+        one.next(f"qd journal -f · qd explain {target}" if target else "qd journal -f · qd journal --target TARGET")
 
 
 def _moment(session: Session, option: str, text: str | None) -> str | None:
     """The ISO time of an option. Raises UsageError for what is no time."""
-    if text is None:
-        return None
-    from quarterdeck.spec.quantities import moment  # noqa: PLC0415 pydantic, for this alone
-
     try:
-        return iso(moment(text, session.client.clock.now()))
-    except (ValueError, OverflowError) as error:
-        raise UsageError(f"{text!r} is no time", hint=f"--{option} takes for example 10m, or 2026-11-30T18:00 (UTC)") from error
+        return None if text is None else iso(past(text, session.client.clock.now()))
+    except UsageError as error:
+        raise UsageError(error.message, hint=f"--{option} takes for example 10m, 18:00 or 2026-11-30T18:00") from error
 
 
 def _follow(session: Session, asked: dict[str, str | None], after: int | None, limit: int) -> None:
@@ -122,7 +120,7 @@ def head(session: Session) -> None:
     document = {"apiVersion": API_VERSION, "kind": "JournalHead", **document}
     text = f"{document['seq']} {document['hash']} {clock_time(document['at'])}"
     show(session, document, lambda screen: screen.line(text), name=str(document["seq"]))
-    session.next("qd journal head -o json > kept-elsewhere.json, and keep it on another machine")
+    session.next("qd journal head -o json > kept-elsewhere.json · qd journal verify --head kept-elsewhere.json")
 
 
 def export(

@@ -69,7 +69,7 @@ def open_link(
     No browser is started in CI, in a pipe, or without a display.
     """
     check_cluster(cluster)
-    page = _page(session, target) if target else None
+    page = _page(session, target) if target else front(session)
     check_user(user)
     body = {"role": role.value, "cluster": cluster, "user": user or None, "next": page}
     document: Document = {"apiVersion": API_VERSION, "kind": "Login", **session.client.post("/v1/login", body)}
@@ -85,6 +85,13 @@ def open_link(
         session.say("opened in your browser · next: qd status")
     else:
         session.say("no browser was found: open the link yourself; it logs you in once")
+
+
+def front(session: Session) -> str | None:
+    """The path of the overview of the session's system; None where it is the front page. Raises NotFound for a system that is not there."""
+    if session.system and session.apart is None:
+        session.client.get("/v1/status", {"system": session.system})  # it is the only one, or there is none of that name
+    return f"/?system={quote(session.apart)}" if session.apart else None
 
 
 def check_cluster(cluster: str | None) -> None:

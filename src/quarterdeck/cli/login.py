@@ -17,7 +17,7 @@ import typer
 
 from quarterdeck.cli.completing import context_names
 from quarterdeck.cli.link import displays
-from quarterdeck.cli.render import show
+from quarterdeck.cli.render import clock_time, show
 from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Session
 from quarterdeck.cli.usage import UsageError
@@ -85,10 +85,11 @@ def login(
     def text(screen: Screen) -> None:
         who = f"{clean(document['user'])} is" if document["user"] else "you are"
         place = f" of {clean(document['cluster'])}" if document["cluster"] else ""
-        screen.line(f"{who} let into {clean(context.name)} as {clean(document['role'])}{place} until {clean(document['expires'])}")
+        screen.line(f"{who} let into {clean(context.name)} as {clean(document['role'])}{place} until {clock_time(document['expires'])}")
 
     show(session, document, text, name=context.name)
-    session.say(f"context {clean(context.name)} is used from now on · next: qd status · qd logout")
+    after = replace(session, said=(), system=None)  # what led to where one was before leads elsewhere
+    after.say(f"context {clean(context.name)} is used from now on · next: qd status · qd logout")
     return None
 
 

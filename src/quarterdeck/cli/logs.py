@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import deque
 from collections.abc import Iterator
 from typing import Annotated, Final
@@ -14,7 +15,7 @@ from quarterdeck.cli.follow import follow, require_lines
 from quarterdeck.cli.render import clock_time, moment
 from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Output, Session
-from quarterdeck.cli.times import duration
+from quarterdeck.cli.times import duration, past
 from quarterdeck.client.wire import Document, Event, Query
 from quarterdeck.version import API_VERSION
 
@@ -34,7 +35,9 @@ def logs(
     ] = None,
     *,
     follow_: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines.")] = False,
-    since: Annotated[str | None, typer.Option(metavar="TIME", help="Only lines of the last e.g. 10m.")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only lines of the last 10m, or since 18:00 or 2026-11-30T18:00.")
+    ] = None,
     previous: Annotated[bool, typer.Option("--previous", "-p", help="Of the incarnation before this one.")] = False,
     tail: Annotated[
         int | None,
@@ -53,7 +56,7 @@ def logs(
     query = {
         "system": session.system,
         "target": inside,
-        "since": duration(since) if since else None,
+        "since": _ago(session, since) if since else None,
         "tail": tail,
         "previous": previous or None,
         "follow": follow_ or None,
@@ -69,6 +72,12 @@ def logs(
         session.next(f"qd logs -f {inside or ''}".rstrip())
     if silent and tail != 0:
         session.say("no such line" if since or previous else "no output yet; qd logs -f waits for it")
+
+
+def _ago(session: Session, text: str) -> float:
+    """How many seconds ago a time was. Raises UsageError."""
+    now = session.client.clock.now()
+    return duration(text) if re.fullmatch(r"\d+(\.\d+)?", text) else max(0.0, now - past(text, now))
 
 
 def _events(session: Session, query: Query, *, endless: bool) -> Iterator[Event]:

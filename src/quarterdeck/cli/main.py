@@ -64,16 +64,14 @@ def _exit_code(error: QuarterdeckError, arguments: list[str]) -> int:
 
 
 def _verb(arguments: list[str]) -> int:
-    from quarterdeck.cli.guard import allow  # noqa: PLC0415
+    from quarterdeck.cli.guard import carry_out  # noqa: PLC0415
     from quarterdeck.cli.quick import read  # noqa: PLC0415
     from quarterdeck.cli.session import Session  # noqa: PLC0415
 
     call = None if os.environ.get("_QD_COMPLETE") else read(arguments)
     if call is None:
         return _typer(arguments)
-    session = Session.begin(call.choices)
-    allow(session, call.verb, call.given)
-    return call.function(session, **call.given) or 0
+    return carry_out(Session.begin(call.choices), call.verb, call.function, call.given)
 
 
 def _typer(arguments: list[str]) -> int:

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from quarterdeck.cli.completing import state_names, target_names
-from quarterdeck.cli.get import draw
+from quarterdeck.cli.get import draw, following
 from quarterdeck.cli.render import named, show
 from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Session
@@ -48,6 +48,8 @@ def list_(
     dead = next((one["id"] for one in document["items"] if one["state"] == "dead"), None)
     if dead:
         session.next(f"qd message get {dead} · qd message retry {dead}")
+    else:
+        session.next(following("messages", document["items"]))
     return 0
 
 
@@ -60,6 +62,7 @@ def get(session: Session, message: MessageArgument) -> int:
     lines = [f"message {document['id']} {document['state']} · {document['target']}"]
     lines += [f"  {named(name, document[name])}" for name in _SHOWN if document.get(name) not in (None, "", 0)]
     show(session, document, lambda screen: screen.lines(*map(clean, lines)), name=document["id"])
+    session.next(f"qd message retry {document['id']}" if document["state"] == "dead" else "qd message list")
     return 0
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -43,8 +45,10 @@ def plan(
     if out is not None:
         keep(session, source, document, out)
     tell(session, document)
-    apply_it = f"qd apply {out}" if out else f"qd apply --index {document['index']}"
-    session.next(f"qd up · {apply_it}" if document["steps"] else "nothing to do: qd status")
+    same = "" if file == USUAL else f" {shlex.quote(str(file))}"
+    apply_it = f"qd apply {shlex.quote(str(out))}" if out else f"qd apply{same} --index {document['index']}"
+    there = replace(session, system=str(document["system"])) if document.get("system") else session
+    there.next(f"qd up{same} · {apply_it}" if document["steps"] else "qd status")
     return PENDING if detailed_exitcode and document["steps"] else 0
 
 
@@ -68,7 +72,7 @@ def apply(
     word = "applied" if revision.get("created") else "already applied"
     text = f"revision {revision['number']} of {clean(revision['system'])} {word} · index {revision['index']}"
     show(session, revision, lambda screen: screen.line(text), name=str(revision["number"]))
-    session.say("next: qd wait --for ready · qd status")
+    replace(session, system=str(revision["system"])).say("next: qd wait --for ready · qd status")
 
 
 def _wanted(session: Session, source: Source, index: int | None) -> Document:

@@ -20,7 +20,9 @@ _READABLE: Final = 16
 """Columns that the last cell of a row needs, where it is longer."""
 SECONDS: Final = frozenset({"timeout", "reset", "ready_within", "drain", "within", "retry_after"})
 SIZES: Final = frozenset({"memory", "bytes", "per_agent_limit", "per_replica_limit"})
-TIMES: Final = frozenset({"at", "since", "until", "restart_before"})
+TIMES: Final = frozenset(
+    {"at", "since", "until", "restart_before", "created", "expires", "created_at", "ended_at", "started_at", "asked_at"}
+)
 """Fields of documents whose bare number or text has a unit that people want to see."""
 
 
@@ -267,6 +269,17 @@ def since(at: object, now: float) -> str:
 
 
 def clock_time(at: object) -> str:
-    """Local date and time with milliseconds, for journal and logs."""
+    """Date and time with milliseconds in the zone of this machine, as `instant` and `past` read it back.
+
+    Where a clock that was put back shows the same time twice, with its offset.
+    """
     then = moment(at)
-    return then.isoformat(sep=" ", timespec="milliseconds")[:23] if then else clean(at)
+    if then is None:
+        return clean(at)
+    bare = then.replace(tzinfo=None)
+    return (bare if bare.astimezone() == then else then).isoformat(sep=" ", timespec="milliseconds")
+
+
+def ending(at: object) -> str:
+    """The same of a time that somebody chose: mostly a whole minute."""
+    return clock_time(at).removesuffix(":00.000")

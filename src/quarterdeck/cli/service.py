@@ -81,7 +81,7 @@ def uninstall(session: Session, *, system_wide: SystemOption = False) -> None:
     if _systemd():
         _told(_systemctl(system_wide, "daemon-reload"))
     show(session, _described(unit, path, "removed"), lambda screen: screen.line(f"{unit.name} is removed"), name=unit.name)
-    session.say("next: qd up starts the fleet without it")
+    session.say("next: qd up")
 
 
 def status(session: Session, *, system_wide: SystemOption = False) -> int:

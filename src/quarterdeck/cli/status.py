@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Final
 
 import typer
 
+from quarterdeck.cli.news import News
 from quarterdeck.cli.phases import failure_lines, phase_lines
 from quarterdeck.cli.render import cell, clock_time, counted, show, size
 from quarterdeck.cli.screen import Screen, clean
@@ -42,7 +42,12 @@ def status(session: Session, watch: WatchOption = False) -> int:
         return document
 
     def print_it(document: Document) -> None:
-        show(session, document, lambda screen: screen.lines(*_context(session), *drawn(document, screen)), name=str(document["system"]))
+        show(
+            session,
+            document,
+            lambda screen: screen.lines(*_context(session), *drawn(session.aimed_in(document), screen, session.told)),
+            name=str(document["system"]),
+        )
 
     if not watch:
         document = look()
@@ -62,22 +67,26 @@ def repeat(
     *,
     every: float = 1.0,
 ) -> int:
-    """Print what `look` gives whenever what is `shown` of it changes, until interrupted; a control plane that restarts is a pause."""
+    """Print what `look` gives whenever what is `shown` of it changes, until interrupted; a control plane that restarts is a pause.
+
+    It is looked at when there is news, and every so many seconds.
+    """
     seen: object = None
+    news = News(session.client, session.system)
     while True:
         try:
             document = look()
         except Transient:
             if seen is None:
                 raise
-            time.sleep(every)
+            news.wait(every)
             continue
         if (now := shown(document)) != seen:
             if session.screen.live and not session.machine:
                 session.screen.out.write("\x1b[H\x1b[2J")
             print_it(document)
             seen = now
-        time.sleep(every)
+        news.wait(every)
 
 
 def _rested(document: Document) -> Document:
@@ -92,15 +101,15 @@ def steady(value: Any) -> Any:
     return [steady(one) for one in value] if isinstance(value, list) else value
 
 
-def drawn(document: Document, screen: Screen) -> list[str]:
-    """The whole screen."""
+def drawn(document: Document, screen: Screen, told: Callable[[str], str] = str) -> list[str]:
+    """The whole screen; `told` completes the commands of what failed."""
     word, style = state_of(document)
     title = f"{screen.paint(clean(document['system']), 'bold')} is {screen.paint(word, style)}"
     more = f"revision {document['revision']} · {clean(document.get('engine', ''))} engine · {clean(document['sentence'])}"
     lines = screen.wrapped(f" {title} · ", more)
     lines += [line for phase in document["phases"] for line in phase_lines(screen, phase)]
     if document.get("failure"):
-        lines += [line for one in failure_lines(document) for line in screen.wrapped(" ", one.strip())]
+        lines += [line for one in failure_lines(document) for line in screen.wrapped(" ", told(one.strip()))]
     rows = [
         ("Stopped", _stop(document.get("stopped"))),
         ("Replicas", _replicas(document)),
@@ -110,7 +119,7 @@ def drawn(document: Document, screen: Screen) -> list[str]:
         *_limits(document.get("limits") or {}),
         ("Read-only", "the store cannot write: reads and qd down work" if document.get("read_only") else ""),
         ("Weakened", "; ".join(document.get("weakenings") or ())),
-        ("Dashboard", f"{document['url']}   (log in with qd open)" if document.get("url") else ""),
+        ("Dashboard", f"{document['url']}   ({told('log in with qd open')})" if document.get("url") else ""),
     ]
     return [*lines, *(line for name, text in rows if text for line in screen.wrapped(f" {name:<16} ", clean(text)))]
 

@@ -56,7 +56,7 @@ def fleet(session: Session, reason: ReasonOption, drain: DrainOption = "0", dry_
     $ qd stop fleet --reason "incident 4711"
     $ qd stop fleet --reason "incident 4711" --dry-run     the plan of it
     """
-    command = as_typed(session, "stop", "fleet", reason=reason, drain=None if drain == "0" else drain)
+    command = as_typed("stop", "fleet", reason=reason, drain=None if drain == "0" else drain)
     return _stop(session, ("", "/v1/stops/fleet", {}), reason, duration(drain), rehearsed=command if dry_run else "")
 
 
@@ -103,7 +103,7 @@ def _task_id(session: Session, task: str) -> str:
 
 def _inside(session: Session, name: str, slashes: int, reason: str, drain: str, *, dry_run: bool) -> int:
     words = ("stop", "agent" if slashes else "cluster", name)
-    command = as_typed(session, *words, reason=reason, drain=None if drain == "0" else drain)
+    command = as_typed(*words, reason=reason, drain=None if drain == "0" else drain)
     session, target = session.aimed_at(name)
     if target.count("/") != slashes or not all(target.split("/")):
         raise UsageError(f"{name!r} is no {'agent' if slashes else 'cluster'}", hint="qd stop cluster NAME, qd stop agent CLUSTER/AGENT")
@@ -223,7 +223,7 @@ def _report(session: Session, document: Document) -> int:
     if codes - {0}:
         session.next("qd get replicas -o wide · qd doctor")
     else:
-        session.next(" · ".join(dict.fromkeys(_ways_back(proofs))))
+        session.within(proofs).next(" · ".join(dict.fromkeys(_ways_back(proofs))))
     return 1 if 1 in codes else max(codes, default=0)
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
+from quarterdeck.cli.change import as_typed
 from quarterdeck.cli.completing import state_names, target_names, task_names, verb_names
 from quarterdeck.cli.render import show
 from quarterdeck.cli.screen import clean
@@ -93,6 +94,7 @@ def get(
     if tree_:
         found: Document = session.client.get(f"/v1/tasks/{name}/tree")
         show(session, found, lambda screen: screen.lines(*tree(found["items"], screen, now)), name=name)
+        session.next(f"qd explain {name} · qd task history {name}")
         return 0
     document: Document = session.client.get(f"/v1/tasks/{name}")
     show(session, document, lambda screen: screen.lines(*drawn(document, screen, now)), name=name)
@@ -164,6 +166,7 @@ def fork(
     made: Document = session.client.post(f"/v1/tasks/{resolved(session, task)}/fork", asked)
     if dry_run:
         show(session, made, lambda screen: screen.lines(*forking(made)), name=made["key"])
+        session.next(as_typed("task", "fork", task, **{"from": step, "key": key, "reason": reason}))
         return 0
     return _made(session, made, within, wait=wait)
 
@@ -235,6 +238,7 @@ def history(
         session.screen.lines(*(str(one["sequence"]) for one in document["items"]))
         return
     show(session, document, lambda screen: screen.lines(*events(document["items"], name, screen)))
+    session.next(f"qd task get {name} --tree · qd explain {name}")
 
 
 def questions(session: Session) -> None:

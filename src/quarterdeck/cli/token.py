@@ -10,7 +10,7 @@ import typer
 from quarterdeck.cli.completing import token_ids, token_users
 from quarterdeck.cli.get import draw, following
 from quarterdeck.cli.link import Role, UserOption, check_cluster, check_user
-from quarterdeck.cli.render import counted, show
+from quarterdeck.cli.render import clock_time, counted, show
 from quarterdeck.cli.screen import Screen, clean
 from quarterdeck.cli.session import Output, Session
 from quarterdeck.cli.times import duration
@@ -67,7 +67,7 @@ def create(
     session.warn(made["warnings"])
     show(session, made, lambda screen: screen.line(clean(made["token"])), name=made["token"])
     use = "qd context add NAME --url URL --token-file FILE" if refresh else "send it as Authorization: Bearer TOKEN"
-    session.say(f"token {clean(made['id'])} works until {clean(made['expires'])} · {use} · next: qd token list")
+    session.say(f"token {clean(made['id'])} works until {clock_time(made['expires'])} · {use} · next: qd token list")
 
 
 def list_(session: Session, user: WhoseOption = None) -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
-from quarterdeck.cli.deployment import Result, Watch, told, told_on
+from quarterdeck.cli.deployment import Result, Watch, aimed, told, told_on
+from quarterdeck.cli.link import front
 from quarterdeck.cli.plan import summary
-from quarterdeck.cli.progress import Progress, Silent, Style, choose
+from quarterdeck.cli.progress import Progress, Silent, Style, choose, told_meanwhile
 from quarterdeck.cli.render import counted, dump, show
 from quarterdeck.cli.screen import clean
 from quarterdeck.cli.session import Session
@@ -83,7 +84,7 @@ def up(
             return keep_up(run, source)
         return run.once(source, index=index, begun=begun).exit_code
     except KeyboardInterrupt:
-        session.say("\ninterrupted: the deployment goes on · qd status · stop with qd down")
+        session.say(f"\ninterrupted: the deployment goes on · {session.aimed('qd status')} · stop with qd down")
         return 130
 
 
@@ -93,7 +94,10 @@ def no_proof(session: Session) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Up:
-    """One `qd up`: how it shows things, how long it waits (seconds), and the control plane that answered."""
+    """One `qd up`: how it shows things, how long it waits (seconds), and the control plane that answered.
+
+    `met`: it was said before where all is to be seen and what comes next. A link is a token and a record in the journal.
+    """
 
     session: Session
     style: Style | None
@@ -101,6 +105,7 @@ class Up:
     reason: str
     version: Mapping[str, Any]
     proof: Callable[[Session], None] = no_proof
+    met: bool = False
 
     def once(
         self, source: Source, *, index: int | None = None, begun: float | None = None, superseded: Callable[[], bool] = bool
@@ -108,7 +113,8 @@ class Up:
         """Apply, watch, and say how it ended. `begun` is when the user began to wait (monotonic), now without it."""
         client = self.session.client
         begun = client.clock.monotonic() if begun is None else begun
-        revision = self._apply(source.body(os.environ), index)
+        with told_meanwhile(self._mutter, client.clock, f" … reading {source.path} and the code that it names"):
+            revision = self._apply(source.body(os.environ), index)
         self._head(revision)
         status = self._unchanged(revision)
         if status is not None:
@@ -140,7 +146,11 @@ class Up:
     def _progress(self) -> Progress:
         if self.session.machine and self.style is not Style.json:
             return Silent()
-        return choose(self.style, self.session.screen, quiet=self.session.quiet)
+        return choose(self.style, self.session.screen, self.session.client.clock, quiet=self.session.quiet)
+
+    def _mutter(self, words: str) -> None:
+        if self.worded:
+            self.session.say(words)
 
     def _head(self, revision: Document) -> None:
         self.session.warn(revision.get("warnings") or ())
@@ -168,6 +178,7 @@ class Up:
     def _end(self, result: Result, seconds: float | None) -> Result:
         status = result.status
         lines = told(result, seconds, self.session.client)
+        lines = aimed(self._of(status), lines) if status else lines
         if self.worded:
             screen = self.session.screen
             screen.lines(*told_on(screen, lines[:1]))
@@ -177,22 +188,26 @@ class Up:
                 screen.lines(*told_on(screen, lines[1:]))
         elif result.outcome in ("stopped", "failed", "timeout"):
             self.session.words.lines(*told_on(self.session.words, lines))
-        if self.worded and status and result.outcome == "ready":
-            link = self.session.client.post("/v1/login")["url"]
-            self.session.screen.lines(
-                f" Dashboard {clean(link)}   (link logs you in once)",
-                *self.session.screen.listed(" Next      ", self._next(status)),
-            )
+        if self.worded and status and result.outcome == "ready" and not self.met:
+            self._end_well(status)
         if self.style is Style.json and status:
             dump(status, self.session.screen.out, indent=None)
         elif self.session.machine and status:
             show(self.session, status, name=str(status.get("system", "")))
         return result
 
-    def _next(self, status: Document) -> str:
-        agents = self.session.client.get("/v1/agents", {"system": status["system"]})["items"]
+    def _end_well(self, status: Document) -> None:
+        """Where it is to be seen, and the next commands."""
+        session = self._of(status)
+        link = session.client.post("/v1/login", {"next": front(session)})["url"]
+        agents = session.client.get("/v1/agents", {"system": status["system"]})["items"]
         example = f"qd explain {clean(agents[0]['name'])} · " if agents else ""
-        return f"qd status · {example}qd logs -f · stop with qd down"
+        following = f"{session.aimed(f'qd status · {example}qd logs -f')} · stop with {session.aimed('qd down')}"
+        session.screen.lines(f" Dashboard {clean(link)}   (link logs you in once)", *session.screen.listed(" Next      ", following))
+
+    def _of(self, status: Document) -> Session:
+        """The session for the system that the file names."""
+        return replace(self.session, system=str(status["system"]))
 
 
 def sized(plan: Document) -> str:

@@ -24,7 +24,7 @@ def validate(
     def text(screen: Screen) -> None:
         rows = [(item["name"], item["status"], _age(item.get("age_seconds")), cell(item.get("evidence"))) for item in document["items"]]
         table(screen, ("CHECK", "STATUS", "AGE", "EVIDENCE"), rows)
-        readiness = document.get("readiness") or {}
+        readiness = session.aimed_in(document.get("readiness") or {})
         following = " · ".join(readiness.get("next") or ())
         if readiness:
             told = f"readiness {readiness['score']} of 100" + (f" (next: {following})" if following else "")

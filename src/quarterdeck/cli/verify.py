@@ -40,7 +40,9 @@ def verify(
     verdict = judge(file, expected_head=kept, key=key) if file else verify_home(session.home, expected_head=kept, key=key)
 
     show(session, verdict.document(), lambda screen: _text(screen, verdict), name=_name(verdict))
-    session.next("qd journal head -o json > kept-elsewhere.json" if verdict.ok else "keep this file as it is; qd journal export copies it")
+    if not verdict.ok:
+        session.say("keep it as it is: it is evidence")
+    session.next("qd journal head -o json > kept-elsewhere.json" if verdict.ok else "qd journal export evidence.jsonl · qd doctor")
     return 0 if verdict.ok else 1
 
 

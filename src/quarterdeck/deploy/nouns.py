@@ -9,7 +9,7 @@ from quarterdeck.clock import iso
 from quarterdeck.deploy.converged import Staffing, staffing
 from quarterdeck.deploy.reconcile import Look
 from quarterdeck.deploy.traffic import NO_TRAFFIC, traffic
-from quarterdeck.model.desired import Workload
+from quarterdeck.model.desired import Desired, Workload
 from quarterdeck.model.records import Change, Condition, Record, Revision
 from quarterdeck.model.world import WorkloadSeen
 from quarterdeck.version import API_VERSION
@@ -102,8 +102,8 @@ def links(look: Look, seen: tuple[WorkloadSeen, ...] | None = None) -> list[Json
     return items
 
 
-def change(c: Change) -> Json:
-    """A Change."""
+def change(c: Change, desired: Desired | None = None) -> Json:
+    """A Change; `cut` tells what keeps it from all that it asks for, as far as `desired` is known."""
     return {
         "name": str(c.id),
         "id": c.id,
@@ -116,7 +116,22 @@ def change(c: Change) -> Json:
         "at": iso(c.at),
         "until": iso(c.until) if c.until is not None else None,
         "state": c.state,
+        "cut": cut_of(c, desired) if desired is not None else None,
     }
+
+
+def cut_of(c: Change, desired: Desired) -> str | None:
+    """`at most 4`: the bound of spec or quota that a live Change of a number of replicas goes beyond; None where it is within them."""
+    workload = desired.workload(c.target.rpartition(":")[2])
+    if c.state != "live" or c.patch.field != "replicas" or workload is None or not isinstance(c.patch.value, int):
+        return None
+    least, most = workload.bounds
+    free = least == most and c.author == "human"  # a plain number binds automation alone
+    quota = next((n.quota.replicas for n in desired.namespaces if n.cluster == workload.cluster), most)
+    most = quota if free else min(most, quota)
+    if c.patch.value > most:
+        return f"at most {most}"
+    return f"at least {least}" if c.patch.value < least and not free else None
 
 
 def condition(c: Condition, now: float) -> Json:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
+ONCE: Final = "restart_before"
+"""The field of a Change that is done once: it holds nothing, and its revert would do nothing."""
 SystemState = Literal["ready", "stopped", "failed", "not ready"]
 
 
@@ -19,4 +21,4 @@ def state_of(status: Mapping[str, Any]) -> SystemState:
 
 def holds(change: Mapping[str, Any]) -> bool:
     """Whether a Change (document) is in force, so that its revert would do something: a restart was done once."""
-    return str(change.get("state", "live")) == "live" and str(change.get("patch", {}).get("field")) != "restart_before"
+    return str(change.get("state", "live")) == "live" and str(change.get("patch", {}).get("field")) != ONCE

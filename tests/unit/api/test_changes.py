@@ -152,3 +152,30 @@ def test_a_change_that_is_only_planned_has_no_number(control):
     body = {"target": "one/reader", "field": "replicas", "value": 3, "reason": "load test", "dry_run": True}
     (step,) = control.post("/v1/changes", body).json["steps"]
     assert '(human change, "load test")' in step["reason"]
+
+
+def test_a_change_that_asks_for_more_than_there_may_be_says_how_many_there_may_be(control, make_control):
+    with make_control(control.spec.replace("replicas: 2", "replicas: {min: 2, max: 4}")) as bounded:
+        bounded.up()
+        for value, cut in ((99, "at most 4"), (1, "at least 2"), (3, None)):
+            bounded.post("/v1/changes", {**SCALE, "value": value})
+            assert bounded.get("/v1/changes").json["items"][0]["cut"] == cut
+            assert bounded.get("/v1/explain?target=one/reader").json["changes"][-1]["cut"] == cut
+        page = bounded.get("/changes").text
+        assert "replicas 99, at most 4" in page
+        assert "replicas 99, at most 4" in bounded.get("/agents/one/reader").text
+
+
+def test_a_change_of_a_plain_number_is_bound_by_the_quota_alone(control):
+    control.up()
+    assert "replicas: 2" in control.spec
+    for value, cut in ((99, "at most 20"), (1, None)):
+        control.post("/v1/changes", {**SCALE, "value": value})
+        assert control.get("/v1/changes").json["items"][0]["cut"] == cut
+
+
+def test_a_change_that_has_ended_is_not_told_as_cut(control):
+    control.up()
+    number = control.post("/v1/changes", {**SCALE, "value": 99}).json["id"]
+    control.delete(f"/v1/changes/{number}")
+    assert control.get("/v1/changes").json["items"][0]["cut"] is None

@@ -39,6 +39,7 @@ journal verify --key ab
 api openapi
 rollback
 rollback 3
+rollback --revision 3
 down --yes --purge
 logs a/b-0 -f --since 10m -p -t
 wait --for a/b=ready
