@@ -52,8 +52,8 @@ class Sample:
     """One line of a replica slot's ten-minute ring, taken each second while it has a process; no line, no process.
 
     `at` is epoch seconds, `lag_ms` how late its loop was for the newest beat, `cpu_seconds` user and system time. All counters begin anew
-    with each `incarnation`; `unanswered` are those of the `sent` that got no answer. `beat_age` is how many seconds ago the newest beat
-    came, None before the first: what a beat tells is as old as that.
+    with each `incarnation`; `unanswered` are those of the `sent` that got no answer. `beat_age` is the greatest age in seconds that the
+    newest beat had since the line before, None before the first: what a beat tells is as old as that at most.
     """
 
     at: float

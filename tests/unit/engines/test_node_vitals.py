@@ -132,6 +132,28 @@ def test_a_replica_that_beats_without_pause_still_has_a_rate_of_seconds():
     assert made.flows(20.0)[0].per_second == pytest.approx(1000.0, rel=0.1)
 
 
+def test_the_age_of_a_line_is_the_greatest_since_the_line_before_so_that_two_clocks_that_drift_draw_no_slope():
+    made, told = Vitals(0.0), []
+    for n in range(1, 601):
+        if n > 1:
+            told.append(made.oldest(n * 1.0))  # a line each second
+        made.take(Beat(), n * 1.0007)  # beats that fall behind it by 0.42 s in ten minutes
+    assert max(told) - min(told) < 0.01
+    assert told[-1] == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_silence_between_two_lines_is_told_once_and_its_end_too():
+    made = Vitals(0.0)
+    assert made.oldest(0.5) is None
+    made.take(Beat(), 1.0)
+    assert made.oldest(1.5) == 0.5
+    assert made.oldest(4.5) == 3.5
+    made.take(Beat(), 5.0)
+    made.take(Beat(), 5.25)
+    assert made.oldest(5.5) == 4.0, "the beat that ends it comes at its full length"
+    assert made.oldest(5.75) == 0.5
+
+
 def test_a_ring_keeps_ten_minutes_and_drops_the_oldest():
     ring = Ring()
     for n in range(SAMPLES + 50):

@@ -288,7 +288,7 @@ class Process:
         return self.vitals.utilization(self._clock.monotonic())
 
     def sample(self, at: float) -> Sample | None:
-        """One line for the ring of its slot; None while it has no process. `at` is now in epoch seconds."""
+        """One line for the ring of its slot, since the line before; None while it has no process. `at` is now in epoch seconds."""
         if self.pid is None or self.ended_at is not None:
             return None
         told, (cpu, memory) = self.vitals.beat, linux.usage(self.pid)
@@ -304,7 +304,7 @@ class Process:
             failed=told.failed,
             sent=sum(sent for sent, _ in told.sent.values()),
             unanswered=sum(failed for _, failed in told.sent.values()),
-            beat_age=self.vitals.age(self._clock.monotonic()),
+            beat_age=self.vitals.oldest(self._clock.monotonic()),
         )
 
     def ending(self, *, oom: bool) -> Exit:

@@ -105,17 +105,26 @@ class Vitals:
     def __init__(self, began: float) -> None:
         self.beat = Beat()
         self.heard: float | None = None
+        self._oldest = 0.0
         self._kept: deque[tuple[float, Sent, Busy]] = deque([(began, {}, ())], maxlen=_KEPT)
 
     def take(self, beat: Beat, now: float) -> None:
         """A beat came."""
+        self._oldest = max(self._oldest, self._age(now))
         self.beat, self.heard = beat, now
         if now - self._kept[-1][0] >= _APART:
             self._kept.append((now, beat.sent, beat.busy))
 
-    def age(self, now: float) -> float | None:
-        """Seconds since the newest beat; None before the first."""
-        return None if self.heard is None else now - self.heard
+    def oldest(self, now: float) -> float | None:
+        """The greatest age in seconds that the newest beat had since this was asked last; None before the first beat.
+
+        Lines are taken about as often as beats come: the age at the time of a line would tell how far the two clocks have drifted apart.
+        """
+        found, self._oldest = max(self._oldest, self._age(now)), 0.0
+        return None if self.heard is None else found
+
+    def _age(self, now: float) -> float:
+        return 0.0 if self.heard is None else now - self.heard
 
     def flows(self, now: float) -> tuple[Flow, ...]:
         """What goes where, by cluster. A process that has not told anything for long sends nothing, as far as anybody knows."""
