@@ -62,7 +62,7 @@ def classes(arc):
 
 def test_the_picture_shows_the_rate_of_a_link_and_an_open_breaker(surf, traffic):
     surf.go("/")
-    flows, broken, idle = (surf.page.locator(f".arc[href$='#{name}']") for name in ("one->two", "two->three", "three->one"))
+    flows, broken, idle = (surf.page.locator(f".wide .arc[href$='#{name}']") for name in ("one->two", "two->three", "three->one"))
     assert classes(flows) == {"arc", "open", "flowing"}
     assert flows.locator("text").text_content() == "4.0/s"
     assert flows.locator("path").evaluate("(path) => getComputedStyle(path).animationName") == "flow"
@@ -92,11 +92,53 @@ def test_the_list_of_links_tells_breakers_rates_and_what_was_not_answered(surf, 
 
 def test_traffic_that_begins_is_seen_on_an_open_page(surf, monkeypatch, request):
     surf.go("/")
-    assert surf.page.locator(".arc.flowing, .arc.broken").count() == 0
+    assert surf.page.locator(".wide .arc:is(.flowing, .broken)").count() == 0
     surf.page.evaluate("window.same = true")
     request.getfixturevalue("traffic")
-    surf.wait("document.querySelectorAll('.arc.flowing').length === 1 && document.querySelectorAll('.arc.broken').length === 1")
+    surf.wait("['flowing', 'broken'].every((kind) => document.querySelectorAll(`.wide .arc.${kind}`).length === 1)")
     assert surf.page.evaluate("window.same")
+
+
+SEEN = "[...document.querySelectorAll('tbody tr')].filter((row) => row.checkVisibility()).map((row) => row.id).join()"
+
+
+def test_a_filter_of_rows_is_in_the_address_and_outlives_renewal_a_fresh_load_and_the_way_back(surf):
+    surf.go("/links?system=pair#one->two")
+    surf.page.keyboard.press("/")
+    surf.page.keyboard.type("three → one")
+    surf.wait(f"{SEEN} === 'three->one'")
+    assert unquote(surf.page.url).replace("+", " ") == f"{surf.base}/links?system=pair&filter=three → one#one->two"
+    surf.page.evaluate("document.querySelector('tbody').append(document.createElement('tr'))")
+    surf.wait("document.querySelectorAll('tbody tr').length === 3")  # the page was renewed
+    assert surf.page.evaluate(SEEN) == "three->one"
+    assert surf.page.input_value("#row-filter") == "three → one"
+    surf.page.reload()
+    surf.wait(f"{SEEN} === 'three->one'")
+    assert surf.page.input_value("#row-filter") == "three → one"
+    assert "All of them by command, without the filter qd get links" in " ".join(surf.page.inner_text(".copybar").split())
+    surf.press("nav >> text=Journal")
+    assert "filter" not in surf.page.url, "it is of one page"
+    assert surf.page.locator("#row-filter").count() == 0
+    surf.page.go_back()
+    surf.wait(f"location.pathname === '/links' && {SEEN} === 'three->one'")
+    surf.page.fill("#row-filter", "")
+    assert surf.page.url == f"{surf.base}/links?system=pair#one-%3Etwo"
+    assert surf.page.locator("tbody tr:visible").count() == 3
+
+
+def test_a_phone_sees_all_clusters_one_below_the_other_and_the_links_between_them(surf, traffic, axe):
+    surf.page.set_viewport_size({"width": 360, "height": 800})
+    surf.go("/")
+    boxes = {
+        name: surf.page.locator(f".box:visible:has(a[href$='/clusters/{name}']) rect").bounding_box() for name in ("one", "two", "three")
+    }
+    assert boxes["one"]["y"] < boxes["two"]["y"] < boxes["three"]["y"]
+    assert surf.page.evaluate("(() => { const box = document.querySelector('.canvas'); return box.scrollWidth <= box.clientWidth; })()")
+    assert sorted(surf.page.locator(".arc text:visible").all_text_contents()) == ["0.0/s", "4.0/s", "breaker open"]
+    assert surf.page.locator("a.dot:visible").count() == 4
+    assert axe(surf.page) == []
+    surf.page.set_viewport_size({"width": 1280, "height": 800})
+    assert surf.page.locator(".box:visible").count() == 3
 
 
 def edges(surf):

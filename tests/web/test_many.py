@@ -80,8 +80,8 @@ def test_every_page_is_made_within_a_second(crowd):
 def test_the_picture_shows_small_agents_by_their_replicas_and_counts_large_ones(surf):
     surf.go("/")
     assert "1000 of 1000" in surf.page.inner_text(".figures")
-    assert surf.page.locator(".picture a.dot").count() == 40 + 30 + 30 + 60 + 40 + 50 + 50
-    assert surf.page.locator(".picture", has_text="500 ready").count() == 1
+    assert surf.page.locator(".wide a.dot").count() == 40 + 30 + 30 + 60 + 40 + 50 + 50
+    assert surf.page.locator(".wide.picture", has_text="500 ready").count() == 1
     assert surf.page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     assert surf.page.evaluate("document.querySelectorAll('*').length") < 5000
 

@@ -59,6 +59,30 @@ def test_back_and_forward_bring_what_the_palette_and_links_led_to(surf):
         surf.wait(there, [title, path])
 
 
+def test_enter_before_the_palette_has_its_list_goes_to_the_best_match_once_it_has(surf):
+    surf.go("/?system=pair")
+    surf.page.route("**/palette*", lambda route: (surf.page.wait_for_timeout(400), route.continue_()))
+    surf.page.keyboard.press("Control+k")
+    surf.page.keyboard.type("one/reader-0")
+    surf.page.keyboard.press("Enter")
+    assert surf.page.locator("#dialog [role=option]").count() == 0
+    surf.wait(f"{TITLE} === 'one/reader-0'")
+    assert surf.page.url == f"{surf.base}/replicas/one/reader-0?system=pair"
+
+
+def test_whoever_closes_the_palette_meanwhile_stays_where_he_is(surf):
+    surf.go("/?system=pair")
+    surf.page.route("**/palette*", lambda route: (surf.page.wait_for_timeout(300), route.continue_()))
+    surf.page.keyboard.press("Control+k")
+    surf.page.keyboard.type("journal")
+    surf.page.keyboard.press("Enter")
+    with surf.page.expect_response("**/palette*"):
+        surf.page.keyboard.press("Escape")
+    surf.wait("document.querySelectorAll('#dialog [role=option]').length > 0")
+    assert not surf.page.locator("#dialog").is_visible()
+    assert surf.page.inner_text("h1").strip() == "pair"
+
+
 def test_back_leads_to_where_the_page_was_read_and_a_link_to_the_top(surf):
     surf.page.set_viewport_size({"width": 1280, "height": 300})
     surf.go("/?system=pair")

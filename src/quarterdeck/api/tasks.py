@@ -57,10 +57,14 @@ async def list_(  # noqa: PLR0917 one parameter a filter
     key: Annotated[str, Query(max_length=tasks.KEY_LIMIT)] = "",
     root: Annotated[str | None, Query(max_length=26)] = None,
     tops: bool = False,  # noqa: FBT001, FBT002 a query flag
+    owner: Annotated[str | None, Query(max_length=200)] = None,
     before: Annotated[int | None, Query(ge=1, le=COUNTABLE)] = None,
     limit: Annotated[int, Query(ge=1, le=PAGE)] = 100,
 ) -> Json:
-    """Tasks, the newest first. `state` may come several times, `open` is any that has not ended; `next` is the next page's `before`."""
+    """Tasks, the newest first. `state` may come several times, `open` is any that has not ended; `next` is the next page's `before`.
+
+    `owner` is the replica `cluster/agent-n` that has them, or had them last.
+    """
     wanted = [s for one in state or () for s in (OPEN if one == "open" else (one,))]
     with given.store.read() as conn:
         found = tasks.list_(
@@ -72,6 +76,7 @@ async def list_(  # noqa: PLR0917 one parameter a filter
             key=key,
             root=root,
             tops=tops,
+            owner=owner,
             before=before,
             limit=limit,
         )

@@ -38,6 +38,7 @@ def replica(seen: Replica, samples: Sequence[Sample], told: Iterable[Record]) ->
         **status.replica(seen, ""),
         "memory_bytes": running.memory_bytes if running else None,
         "cpu_seconds": running.cpu_seconds if running else None,
+        "utilization": dict(seen.utilization),
         "samples": {"every_seconds": EVERY, "columns": list(_COLUMNS), "rows": [_row(sample) for sample in samples]},
         "history": _in_order([_happened(record) for record in told if record.verb.removeprefix(HISTORY) in _STATES]),
     }

@@ -289,10 +289,14 @@ def list_(
     key: str = "",
     root: str | None = None,
     tops: bool = False,
+    owner: str | None = None,
     before: int | None = None,
     limit: int = 100,
 ) -> list[Task]:
-    """The newest first; `before` (a task's number) goes on where a page ended. `key` is a prefix, `tops` leaves out children."""
+    """The newest first; `before` (a task's number) goes on where a page ended. `key` is a prefix, `tops` leaves out children.
+
+    `owner`: only what the replica `cluster/agent-n` has, or had last, whichever its incarnation.
+    """
     t = tables.tasks
     query = select(t).order_by(t.c.number.desc()).limit(limit)
     wanted = tuple(states_)
@@ -301,6 +305,7 @@ def list_(
     query = query if cluster is None else query.where(t.c.cluster == cluster)
     query = query if root is None else query.where(t.c.root == root)
     query = query.where(t.c.parent.is_(None)) if tops else query
+    query = query if owner is None else query.where(t.c.owner > f"{owner}#", t.c.owner < f"{owner}$")  # `$` comes after `#`
     query = query if before is None else query.where(t.c.number < before)
     query = query.where(t.c.key >= key, t.c.key < key + LAST_CHARACTER) if key else query
     if target is not None:

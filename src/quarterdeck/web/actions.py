@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import quote
 
 from quarterdeck.web.inner import Json, Refused
+from quarterdeck.web.times import spelt
 
 NUMBER: Final = "N"
 """What stands for a number that nobody has chosen yet, in what a page offers to copy."""
@@ -83,7 +84,8 @@ class Wish:
     def ends(self) -> float | None:
         """Until when, in epoch seconds; None for no end, and for what is no time."""
         try:
-            return datetime.fromisoformat(self.until).replace(tzinfo=UTC).timestamp()
+            at = datetime.fromisoformat(self.until)
+            return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
         except ValueError:
             return None
 
@@ -138,7 +140,7 @@ def command(action: Action, wish: Wish) -> str:
     if action.verb in ("stop", "start"):
         kind = ["fleet"] if wish.whole else ["agent" if "/" in wish.target else "cluster", wish.target]
         parts = ["qd", action.verb, *kind]
-    return shlex.join([*parts, "--reason", wish.reason, *(["--until", wish.until] if wish.until and action.lasts else [])])
+    return shlex.join([*parts, "--reason", wish.reason, *(["--until", spelt(wish.until)] if wish.until and action.lasts else [])])
 
 
 def _number(text: str) -> int | str:

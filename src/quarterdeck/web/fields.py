@@ -58,6 +58,11 @@ class Field:
         return self.name or "payload"
 
     @property
+    def needed(self) -> bool:
+        """Whether it cannot be left empty: it has to be sent, and nothing typed is none of its values."""
+        return self.required and not self.nullable and not self._may_be_empty
+
+    @property
     def help(self) -> str:
         """What it takes, in words."""
         about = str(self.schema.get("description") or "")
@@ -75,8 +80,12 @@ class Field:
         if not self.required:
             return "may be left empty"
         if self.nullable:
-            return "empty: null"
-        return 'empty: sent as ""' if self.kind in ("text", "long") and not self.schema.get("minLength") else ""
+            return "empty: null is sent"
+        return "empty: an empty text is sent" if self._may_be_empty else ""
+
+    @property
+    def _may_be_empty(self) -> bool:
+        return self.kind in ("text", "long") and not self.schema.get("minLength")
 
     def value(self) -> Any:
         """The JSON value of its text, or _LEFT_OUT. Raises Wrong."""

@@ -16,7 +16,7 @@ from quarterdeck.web.attention import Seen, for_humans, worries
 from quarterdeck.web.inner import Json, Refused
 from quarterdeck.web.lives import lives, planned
 from quarterdeck.web.pages import Copy, View
-from quarterdeck.web.topology import picture
+from quarterdeck.web.topology import picture, stacked
 
 router = APIRouter(include_in_schema=False)
 SOON: Final = 3.0
@@ -36,6 +36,10 @@ STALE: Final = 2.5
 """Seconds after which a heartbeat that is due each second was missed."""
 MINUTES: Final = (1, 3, 10)
 """Spans that the charts of a replica can be of; the engine keeps no more than the last."""
+HELD: Final = 20
+"""Tasks that a replica has at the moment, of which its page shows so many."""
+LATEST: Final = 5
+"""Tasks that it had, of which its page shows the newest."""
 NOT_READY: Final = "not ready"
 """A filter of replicas: whatever is not in the state `ready`."""
 PROVEN: Final = frozenset(rule.name for rule in RULES if rule.kinds)
@@ -54,6 +58,7 @@ async def overview(request: Request) -> HTMLResponse:
     records = await view.api.items("/v1/journal", newest=True, limit=8)
     exits = await view.api.items("/v1/journal", verb="replica.exited", newest=True, limit=500)
     changes = await view.api.items("/v1/changes")
+    wide = picture(clusters, agents, links, replicas)
     seen = Seen(status, agents, replicas, links, changes, exits, view.for_humans, view.now, view.gone)
     return view.html(
         "overview.html",
@@ -66,7 +71,7 @@ async def overview(request: Request) -> HTMLResponse:
         stops=[c for c in changes if c["state"] == "live" and c["patch"]["field"] == "stopped"],
         possible=sum(point["possible"] for point in status["readiness"]["points"]),
         proven=PROVEN,
-        picture=picture(clusters, agents, links, replicas),
+        pictures={"wide": wide, "tall": stacked(wide)},
         records=records,
     )
 
@@ -124,6 +129,7 @@ async def replica(request: Request, cluster: str, replica: str, minutes: int = M
     found = await view.api.get(f"/v1/replicas/{name}")
     lines = await view.api.lines("/v1/logs", target=name, tail=60)
     why = await view.api.get("/v1/explain", target=name)
+    work = await _work_of(view, name)
     copy = Copy(f"qd explain {name}", f"/v1/replicas/{name}", whole=minutes != MINUTES[-1])
     downs = await view.api.items("/v1/journal", verb="down", newest=True, limit=100)
     had, last = lives(found["history"], [one["at"] for one in downs]), found["last_exit"]
@@ -134,7 +140,15 @@ async def replica(request: Request, cluster: str, replica: str, minutes: int = M
         "last_exit": last and {**last, "planned": planned(last, had)},
     }
     span: Json = {"minutes": minutes, "spans": MINUTES, "charts": charts(found["samples"], minutes)}
-    return view.html("replica.html", name, copy, every=SOON, replica=found, lines=lines, why=why, lives=had, **span)
+    return view.html("replica.html", name, copy, every=SOON, replica=found, lines=lines, why=why, work=work, lives=had, **span)
+
+
+async def _work_of(view: View, name: str) -> Json:
+    """The tasks that a replica has and had last, the newest first; `more`: it has more than are shown."""
+    held = await view.api.items("/v1/tasks", owner=name, state="open", limit=HELD + 1)
+    newest = await view.api.items("/v1/tasks", owner=name, limit=LATEST)
+    known = {task["id"] for task in held}
+    return {"held": held[:HELD], "more": len(held) > HELD, "had": [task for task in newest if task["id"] not in known]}
 
 
 @dataclass(frozen=True, slots=True)

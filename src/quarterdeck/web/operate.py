@@ -19,7 +19,8 @@ from quarterdeck.deploy.readiness import RULES
 from quarterdeck.web.diffs import files_of, spec_of
 from quarterdeck.web.inner import Api, Json, Refused, address
 from quarterdeck.web.pages import Copy, View
-from quarterdeck.web.times import moment
+from quarterdeck.web.text import limited
+from quarterdeck.web.times import moment, spelt
 
 router = APIRouter(include_in_schema=False)
 STEP: Final = "Step:"
@@ -38,6 +39,8 @@ class Today:
     command: str
     words: str
     changes: bool = False
+    of_all: bool = False
+    """It is of no system."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ COMING: Final = {
         "Whom to reach about what, how, and when they are on duty. Today a system names its owner in its spec, and nobody is called.",
         Today("qd get changes -o wide", "who changed what, and so knows about it"),
         "/v1/changes",
-        (Today("qd explain spec.owner", "the line of a spec that says whom a system belongs to"),),
+        (Today("qd explain spec.owner", "the line of a spec that says whom a system belongs to", of_all=True),),
     ),
     "evals": Coming(
         "Evals",
@@ -140,9 +143,9 @@ COMING: Final = {
     "compliance": Coming(
         "Compliance",
         "Who may do what, who approved what, and the evidence for an audit in one document.",
-        Today("qd journal verify", "proof that nothing was changed"),
+        Today("qd journal verify", "proof that nothing was changed", of_all=True),
         "/v1/journal/verify",
-        (Today("qd journal export", "every act, chained and signed"),),
+        (Today("qd journal export", "every act, chained and signed", of_all=True),),
     ),
 }
 
@@ -222,7 +225,7 @@ async def changes(request: Request) -> HTMLResponse:
     view = await View.of(request)
     found = await view.api.items("/v1/changes")
     told = await view.api.items("/v1/journal", verb="change.", newest=True, limit=MOST)
-    return view.html("changes.html", "Changes", Copy("qd get changes -o wide", "/v1/changes"), changes=found, ends=ends_of(told))
+    return view.html("changes.html", "Changes", Copy("qd get changes -o wide", "/v1/changes"), changes=limited(found), ends=ends_of(told))
 
 
 def ends_of(told: list[Json]) -> dict[int, Json]:
@@ -251,13 +254,13 @@ async def journal(  # noqa: PLR0917 one parameter a filter
     times = {"since": moment(begin.strip(), view.now), "until": moment(until.strip(), view.now)}
     found = await api.items("/v1/journal", newest=True, before=before, limit=PAGE, **filters, **times)
     head = await view.api.unless_refused("/v1/journal/head")
-    said = {**filters, "since": begin.strip(), "until": until.strip()}
+    said = {**filters, "since": spelt(begin.strip()), "until": spelt(until.strip())}
     command = "qd journal" if until.strip() else "qd journal -f"  # what is to come has no end before now
     told = " ".join([command, *(f"--{key} {shlex.quote(value)}" for key, value in said.items() if value)])
     return view.html(
         "journal.html",
         "Journal",
-        Copy(told, address("/v1/journal", newest=True, **filters, **times)),
+        Copy(told, address("/v1/journal", newest=True, **filters, **times), of_all=of == ALL),
         every=10.0 if before is None else 0.0,
         records=found,
         head=head,
@@ -278,7 +281,9 @@ async def verified(request: Request) -> HTMLResponse:
     """The verdict over every record that is kept, made now."""
     view = await View.of(request)
     verdict = await view.api.get("/v1/journal/verify")
-    return view.html("verified.html", "Journal verified", Copy("qd journal verify", "/v1/journal/verify"), every=0.0, verdict=verdict)
+    return view.html(
+        "verified.html", "Journal verified", Copy("qd journal verify", "/v1/journal/verify", of_all=True), every=0.0, verdict=verdict
+    )
 
 
 @router.get("/journal/{seq}", **needs("viewer", scope="cluster"))
@@ -289,7 +294,7 @@ async def record(request: Request, seq: int) -> HTMLResponse:
     found = [r for r in await api.items("/v1/journal", after=max(seq - 1, 0), limit=1) if r["seq"] == seq]
     if not found:
         raise Refused(404, f"there is no record {seq}", "the journal begins later, or you may not see it")
-    copy = Copy(f"qd journal --after {seq - 1} --limit 1 -o json", f"/v1/journal?after={seq - 1}&limit=1")
+    copy = Copy(f"qd journal --after {seq - 1} --limit 1 -o json", f"/v1/journal?after={seq - 1}&limit=1", of_all=True)
     earlier = await api.items("/v1/journal", before=seq, newest=True, limit=1) if seq > 1 else []
     later = await api.items("/v1/journal", after=seq, limit=1)
     beside = [r["seq"] for r in (*earlier, *later)]
@@ -306,7 +311,8 @@ def _coming(noun: str) -> Callable[[Request], Awaitable[HTMLResponse]]:
         if agents:
             filled = {"agent": agents[0]["name"], "number": agents[0]["replicas"]["desired"]}
         today = [replace(one, command=one.command.format(**filled)) for one in (found.reads, *found.more)]
-        copy = Copy(today[0].command, found.source.format(**filled) if view.api.system else "/v1/systems")
+        copy = Copy(today[0].command, found.source.format(**filled) if view.api.system else "/v1/systems", of_all=today[0].of_all)
+        today = [one if one.of_all else replace(one, command=view.qd(one.command.removeprefix("qd "))) for one in today]
         return view.html("coming.html", found.name, copy, every=0.0, coming=found, today=today)
 
     return show

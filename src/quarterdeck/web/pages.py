@@ -162,6 +162,10 @@ class View:
         """A path of this dashboard, with the system where there are several."""
         return address(path, **{"system": self._named, **query})
 
+    def qd(self, words: str) -> str:
+        """A command, which has to name the system where there are several."""
+        return f"qd {words} -s {self._named}" if self._named else f"qd {words}"
+
     @property
     def _named(self) -> str | None:
         """The system, where there are several."""
@@ -181,6 +185,7 @@ class View:
             "system": self.api.system,
             "state": next((s for s in self.systems if s["name"] == self.api.system), None),
             "link": self.link,
+            "qd": self.qd,
             "may": self.may,
             "can": self.can,
             "place": self.grant.place,
@@ -189,7 +194,7 @@ class View:
             "for_humans": self.for_humans,
             "gone": self.gone,
             "waiting": sum((*self.for_humans.values(), *self.gone.values())),
-            "copy": copy.of(self._named),
+            "copy": replace(copy.of(self._named), whole=copy.whole or "filter" in self.api.request.query_params),
             "every": every,
             "follows": follows,
             "path": url.path,

@@ -23,6 +23,7 @@ from quarterdeck.web.fields import Field, as_json, example, fields_of, filled, p
 from quarterdeck.web.fleet import SOON, narrowed, table_of
 from quarterdeck.web.inner import Json, Refused
 from quarterdeck.web.pages import Copy, View
+from quarterdeck.web.text import limited
 from quarterdeck.web.work import ENDED
 
 router = APIRouter(include_in_schema=False)
@@ -170,6 +171,7 @@ async def _page(view: View, found: Json, box: Box, answer: Json | None = None) -
     """The page of an agent; with what came of a try, {} for nothing yet."""
     name = found["name"]
     why = await view.api.get("/v1/explain", target=name)
+    why = {**why, "changes": limited(why["changes"])}
     facts = {"agent": found, "why": why, "box": box, "answer": answer, **table_of(view.api.request, found["replicas_seen"])}
     copy = Copy(f"qd explain {name}", f"/v1/agents/{name}", whole=narrowed(view.api.request))
     given = (answer or {}).get("task")

@@ -30,6 +30,14 @@ def finalize(value: object) -> object:
     return harmless(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
+def limited(changes: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Changes as pages tell them: `99, at most 4` is what one asks for, and what spec or quota leave of it."""
+    return [
+        {**one, "patch": {**one["patch"], "value": f"{one['patch']['value']}, {one['cut']}"}} if one.get("cut") else {**one}
+        for one in changes
+    ]
+
+
 def exact(value: object) -> Markup:
     """A value that a form sends back as it is: escaped, but with every sign it has. For attributes and text areas of forms alone."""
     return Markup.escape(value)

@@ -1,7 +1,8 @@
 """Where clusters, agents and links stand in the picture of a fleet: pure geometry, in pixels of an SVG.
 
 Clusters are drawn in columns, senders left of receivers (longest path from a cluster that nobody sends to; a link that would close a circle
-leads back to the left). A replica is a mark of its own up to MARKS of an agent; beyond, states are counted.
+leads back to the left). A replica is a mark of its own up to MARKS of an agent; beyond, states are counted. On a phone the same clusters
+stand below each other, in the same order.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ _WIDTH, _GAP_X, _GAP_Y, _HEAD, _NAME, _ROW, _FOOT = 236.0, 120.0, 28.0, 34.0, 24
 _INSET, _MARK = 12.0, 13.0
 _ASIDE, _LANE, _TURN = 16.0, 26.0, 8.0
 """Pixels between a link forward and one back, between the lanes of those that lead back below the boxes, and of their corners."""
+_BELOW, _RIGHT, _NEXT, _PORT = 44.0, 38.0, 12.0, 24.0
+"""Where boxes stand below each other, pixels between them, from them to the first lane at their right, between lanes, between ends."""
 Json = dict[str, Any]
 
 
@@ -57,12 +60,13 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Arc:
-    """A link: a curve, and where its label stands."""
+    """A link: a curve, and where its label stands, by its `anchor` as SVG has it."""
 
     link: Json
     path: str
     x: float
     y: float
+    anchor: str = "middle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ def picture(clusters: Sequence[Json], agents: Sequence[Json], links: Sequence[Js
         boxes.append(box)
     height = max(heights.values(), default=_GAP_Y) - _GAP_Y
     width = (max(column.values(), default=0) + 1) * (_WIDTH + _GAP_X) - _GAP_X
-    placed = [_lowered(box, (height - heights[column[box.cluster["name"]]] + _GAP_Y) / 2) for box in boxes]
+    placed = [_moved(box, 0.0, (height - heights[column[box.cluster["name"]]] + _GAP_Y) / 2) for box in boxes]
     by_name = {box.cluster["name"]: box for box in placed}
     arcs = []
     for k in links:
@@ -98,6 +102,44 @@ def picture(clusters: Sequence[Json], agents: Sequence[Json], links: Sequence[Js
             height += _LANE * around
             arcs.append(_around(k, source, target, height) if around else _arc(k, source, target))
     return Picture(width, height, tuple(placed), tuple(arcs))
+
+
+def stacked(wide: Picture) -> Picture:
+    """The same for a narrow window: one box below the other, from the leftmost on; a link that is not to a neighbour runs at the right."""
+    boxes: list[Box] = []
+    for box in sorted(wide.boxes, key=lambda box: (box.x, box.y)):
+        top = boxes[-1].y + boxes[-1].height + _BELOW if boxes else 0.0
+        boxes.append(_moved(box, -box.x, top - box.y))
+    rank = {box.cluster["name"]: n for n, box in enumerate(boxes)}
+    links = [(arc.link, boxes[rank[arc.link["from"]]], boxes[rank[arc.link["to"]]]) for arc in wide.arcs]
+    near = [abs(rank[k["to"]] - rank[k["from"]]) == 1 for k, _, _ in links]
+    aside = [link for link, is_near in zip(links, near, strict=True) if not is_near]
+    arcs = [_straight(*link) for link, is_near in zip(links, near, strict=True) if is_near]
+    ports = _ports([box for _, source, target in aside for box in (source, target)])
+    for n, (k, _, _) in enumerate(aside):
+        y1, y2, lane = ports[2 * n], ports[2 * n + 1], _WIDTH + _RIGHT + n * _NEXT
+        arcs.append(Arc(k, f"M{_WIDTH:.0f} {y1:.0f}H{lane:.0f}V{y2:.0f}H{_WIDTH + 5:.0f}", _WIDTH + 6, y1 + 3, "start"))
+    width = _WIDTH + (_RIGHT + (len(aside) - 1) * _NEXT + 4 if aside else 0.0)
+    return Picture(width, boxes[-1].y + boxes[-1].height if boxes else 0.0, tuple(boxes), tuple(arcs))
+
+
+def _straight(link: Json, source: Box, target: Box) -> Arc:
+    """To the box below or above, its label at its right; the way up runs left of the way down."""
+    if target.y > source.y:
+        x, start, end = _WIDTH / 2, source.y + source.height, target.y - 5
+    else:
+        x, start, end = _WIDTH / 8, source.y, target.y + target.height + 5
+    return Arc(link, f"M{x:.0f} {start:.0f}V{end:.0f}", x + 8, (start + end) / 2 + 11, "start")
+
+
+def _ports(ends: Sequence[Box]) -> list[float]:
+    """The height at which each of these links' ends meets its box: one below the other at its right side, all of them within it."""
+    names = [box.cluster["name"] for box in ends]
+    many, taken, found = Counter(names), Counter[str](), []
+    for box, name in zip(ends, names, strict=True):
+        found.append(box.y + _HEAD / 2 + taken[name] * min(_PORT, (box.height - _HEAD) / many[name]))
+        taken[name] += 1
+    return found
 
 
 def columns(names: Sequence[str], pairs: Iterable[tuple[str, str]]) -> dict[str, int]:
@@ -159,9 +201,9 @@ def _title(r: Json) -> str:
     return f"{r['name']}: {r['state']}{reason}, pid {r['pid'] or 'none'}, {r['restarts']} restarts"
 
 
-def _lowered(box: Box, by: float) -> Box:
-    roles = tuple(replace(r, y=r.y + by, marks=tuple(replace(m, y=m.y + by) for m in r.marks)) for r in box.roles)
-    return replace(box, y=box.y + by, roles=roles)
+def _moved(box: Box, across: float, down: float) -> Box:
+    roles = tuple(replace(r, y=r.y + down, marks=tuple(replace(m, x=m.x + across, y=m.y + down) for m in r.marks)) for r in box.roles)
+    return replace(box, x=box.x + across, y=box.y + down, roles=roles)
 
 
 def _arc(link: Json, source: Box, target: Box) -> Arc:

@@ -41,17 +41,19 @@ class Asked:
     before: int | None
     below: bool = True
     """Also those that were delegated."""
+    owner: str = ""
+    """The replica that has them, or had them last."""
 
     @property
     def filters(self) -> dict[str, str | bool | None]:
         """As the API takes them."""
-        named = {"state": self.state, "target": self.target, "key": self.key, "root": self.root}
+        named = {"state": self.state, "target": self.target, "key": self.key, "root": self.root, "owner": self.owner}
         return {**{name: value or None for name, value in named.items()}, "tops": None if self.below or self.root else True}
 
     @property
     def command(self) -> str:
-        """The same in a shell; what came with the address is quoted."""
-        given = {name: getattr(self, name) for name in ("state", "target", "key")}
+        """The same in a shell, of a replica all of its agent's; what came with the address is quoted."""
+        given = {"state": self.state, "target": self.target or self.owner.rpartition("-")[0], "key": self.key}
         words = [f"--{name} {shlex.quote(value)}" for name, value in given.items() if value]
         return " ".join(["qd get tasks", *words, *([] if self.below or self.root else ["--tops"])])
 
@@ -63,12 +65,13 @@ async def tasks(  # noqa: PLR0917 one parameter a filter
     target: str = "",
     key: str = "",
     root: str = "",
+    owner: str = "",
     before: int | None = None,
     below: bool = False,  # noqa: FBT001, FBT002 a query flag
 ) -> HTMLResponse:
     """Tasks, the newest first, filtered, a page at a time; those that were delegated only where they are asked for."""
     view = await View.of(request)
-    return await _list(view, "Tasks", Asked(state, target, key, root, before, below or state in HELPLESS))
+    return await _list(view, "Tasks", Asked(state, target, key, root, before, below or state in HELPLESS, owner))
 
 
 @router.get("/tasks/dead", **needs("viewer", scope="cluster"))
@@ -85,7 +88,7 @@ async def _list(view: View, title: str, asked: Asked) -> HTMLResponse:
     return view.html(
         "tasks.html",
         title,
-        Copy(asked.command, query),
+        Copy(asked.command, query, whole=bool(asked.owner or asked.root)),
         every=10.0 if asked.before is None else 0.0,
         follows=ANY_WORK,
         page=page,

@@ -121,6 +121,21 @@ def test_lists_are_filtered_and_go_on_where_a_page_ended(fleet, replica):
     assert counted["for_humans"] == {"questions": 0, "unknown_effects": 0, "dead_letters": 0, "dead_messages": 0}
 
 
+def test_the_tasks_of_a_replica_are_those_it_has_and_those_it_had_last(fleet, replica):
+    done, held, _ = (give(fleet, n)["id"] for n in range(3))
+    replica.say("done", **replica.claim(), result="1")
+    replica.claim()
+    mine, _, _ = replica.holder.name.partition("#")
+
+    def owned(owner, more=""):
+        return [task["id"] for task in fleet.get(f"/v1/tasks?owner={owner}{more}").json["items"]]
+
+    assert owned(mine) == [held, done]
+    assert owned(mine, "&state=open") == [held]
+    assert owned(mine, "&limit=1") == [held]
+    assert owned(f"{mine}1") == owned(mine[:-1]) == owned("one/reader") == [], "by whole names"
+
+
 @pytest.mark.parametrize("key", ["INC/4711 ?a=b#c", "events", "counts", "..", "%2F", "ä ö"])
 def test_a_task_is_found_by_whatever_key_it_has(fleet, key):
     made = give(fleet, key=key)

@@ -88,6 +88,31 @@ def test_a_dataclass_becomes_fields_too_and_a_single_value_is_one():
         assert fields_of(much) is None
 
 
+def test_needed_is_what_cannot_be_left_empty_and_what_can_says_what_is_sent_then():
+    schema = {
+        "type": "object",
+        "required": ["text", "name", "title", "count", "size"],
+        "properties": {
+            "text": {"type": "string"},
+            "name": {"type": "string", "minLength": 1},
+            "title": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+            "count": {"type": "integer"},
+            "size": {"enum": ["small", "large"]},
+            "note": {"type": "string"},
+        },
+    }
+    fields = {field.name: field for field in fields_of(schema)}
+    assert [name for name, field in fields.items() if field.needed] == ["name", "count", "size"]
+    empty = {field.name: field for field in typed(tuple(fields.values()), {"f:size": '"small"'})}
+    assert [name for name, field in empty.items() if field.error] == ["name", "count"]
+    assert {name: fields[name].help for name in ("text", "title", "note", "name")} == {
+        "text": "empty: an empty text is sent",
+        "title": "empty: null is sent",
+        "note": "may be left empty",
+        "name": "",
+    }
+
+
 def test_what_was_typed_becomes_json_and_what_is_empty_is_left_out():
     fields = typed(
         fields_of(schema(Order)),
@@ -210,6 +235,7 @@ def test_a_form_is_drawn_for_the_verb_that_is_asked_for(told_verbs):
     assert 'name="payload"' in told_verbs.get(f"{PATH}?verb=order&as=json").text
     assert 'name="payload"' in told_verbs.get(f"{PATH}?verb=any").text
     assert "It takes nothing" in told_verbs.get(f"{PATH}?verb=rest").text
+    assert page.count('aria-required="true"') == page.count("(needed)") == 1
 
 
 def test_hostile_words_of_a_schema_are_text(told_verbs):

@@ -8,7 +8,7 @@ import pytest
 
 from quarterdeck.clock import iso
 from quarterdeck.web.inner import Refused
-from quarterdeck.web.times import moment
+from quarterdeck.web.times import moment, spelt
 
 NOW = 1_700_000_000.0
 
@@ -117,3 +117,22 @@ def test_a_replica_has_no_other_spans(fleet, minutes):
     page = fleet.get(f"/replicas/one/reader-0?minutes={minutes}")
     assert page.status == 400
     assert "there are 1, 3, 10" in page.text
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("10m", "10m"),
+        ("2026-11-28T18:00", "2026-11-28T18:00Z"),
+        ("2026-11-28", "2026-11-28T00:00Z"),
+        ("2026-11-28T18:00+02:00", "2026-11-28T18:00+02:00"),
+        ("", ""),
+    ],
+)
+def test_a_time_of_a_page_which_is_utc_is_the_same_time_in_a_shell(text, command):
+    assert spelt(text) == command
+
+
+def test_the_journal_of_a_span_is_copied_with_its_zone(fleet):
+    page = fleet.get("/journal?from=2026-11-28T18:00&until=2026-11-29T18:00").text
+    assert "qd journal --since 2026-11-28T18:00Z --until 2026-11-29T18:00Z</code>" in page

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quarterdeck.web.topology import MARKS, columns, picture
+from quarterdeck.web.topology import MARKS, columns, picture, stacked
 
 NAMES = [f"c{n}" for n in range(7)]
 pairs = st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(NAMES)).filter(lambda pair: pair[0] != pair[1]), max_size=14)
@@ -118,6 +118,30 @@ def test_a_link_back_leaves_its_sender_towards_its_receiver_and_passes_behind_no
 
 def within(x, y, box):
     return box.x + 1 < x < box.x + box.width - 1 and box.y + 1 < y < box.y + box.height - 1
+
+
+@given(sizes, pairs)
+def test_on_a_phone_the_same_boxes_stand_below_each_other_and_links_run_between_or_beside_them(counts, links):
+    wide = drawn(dict(zip(NAMES, counts, strict=True)), links)
+    made = stacked(wide)
+    assert {box.cluster["name"]: box.height for box in made.boxes} == {box.cluster["name"]: box.height for box in wide.boxes}
+    assert all(box.x == 0.0 and box.x + box.width <= made.width for box in made.boxes)
+    assert all(above.y + above.height < below.y for above, below in pairwise(made.boxes))
+    assert made.boxes[-1].y + made.boxes[-1].height == made.height
+    at = {box.cluster["name"]: box for box in wide.boxes}
+    assert [box.cluster["name"] for box in made.boxes] == sorted(at, key=lambda name: (at[name].x, at[name].y))
+    assert sorted(arc.link["name"] for arc in made.arcs) == sorted(arc.link["name"] for arc in wide.arcs)
+    for arc in made.arcs:
+        assert [(p, b.cluster["name"]) for p in passed(arc.path) for b in made.boxes if within(*p, b)] == []
+    for box in made.boxes:
+        marks = [mark for role in box.roles for mark in role.marks]
+        assert all(0 < mark.x < box.width and box.y < mark.y < box.y + box.height for mark in marks)
+
+
+def test_on_a_phone_a_chain_fits_and_its_links_go_straight_down():
+    made = stacked(drawn({"c0": [3], "c1": [3], "c2": [1]}, [("c0", "c1"), ("c1", "c2")]))
+    assert made.width == made.boxes[0].width
+    assert [re.sub(r"[\d.]+", "n", arc.path) for arc in made.arcs] == ["Mn nVn"] * 2
 
 
 def test_a_link_of_a_cluster_that_is_not_seen_is_not_drawn():

@@ -172,4 +172,4 @@ def test_a_form_becomes_the_change_that_the_command_would_make():
     asked = order(ACTIONS["scale"], wish)
     assert asked.says == {"target": "one/reader", "field": "replicas", "value": 3, "reason": "why", "until": NOW}
     assert (asked.method, asked.path) == ("POST", "/v1/changes")
-    assert command(ACTIONS["scale"], wish) == "qd scale one/reader 3 --reason why --until 2026-11-28T12:00"
+    assert command(ACTIONS["scale"], wish) == "qd scale one/reader 3 --reason why --until 2026-11-28T12:00Z"

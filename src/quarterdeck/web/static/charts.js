@@ -17,11 +17,11 @@
   }
 
   function columns(samples) {
-    const at = samples.columns.indexOf("at"), span = 60 * (new URLSearchParams(location.search).get("minutes") || 10);
-    const rows = samples.rows.filter((row) => row[at] > samples.rows.at(-1)[at] - span), old = samples.columns.indexOf("beat_age"), life = samples.columns.indexOf("incarnation");
+    const column = (name) => samples.columns.indexOf(name), span = 60 * (new URLSearchParams(location.search).get("minutes") || 10);
+    const at = column("at"), old = column("beat_age"), life = column("incarnation"), rows = samples.rows.filter((row) => row[at] > samples.rows.at(-1)[at] - span);
     const times = rows.map((row) => row[at]);
-    const rate = (name) => { const c = samples.columns.indexOf(name); return rows.map((row, n) => n === 0 || row[life] !== rows[n - 1][life] ? null : (row[c] - rows[n - 1][c]) / (row[at] - rows[n - 1][at])); };
-    const plain = (name) => { const c = samples.columns.indexOf(name); return rows.map((row) => row[c]); };
+    const rate = (name) => { const c = column(name); return rows.map((row, n) => n === 0 || row[life] !== rows[n - 1][life] ? null : (row[c] - rows[n - 1][c]) / (row[at] - rows[n - 1][at])); };
+    const plain = (name) => rows.map((row) => row[column(name)]);
     const of = (name) => name === "cpu" ? rate("cpu_seconds") : name === "handled" ? rate("handled") : plain(name);
     const gone = rows.map((row) => row[old] === null || row[old] > 2.5);
     return { times, of: (name, by) => of(name).map((value, n) => gone[n] && name !== "beat_age" || value === null ? null : value * by) };
@@ -29,8 +29,7 @@
   async function draw() {
     const now = document.getElementById("charts");
     if (!now || document.hidden || !(await library())) return;
-    const query = now.dataset.system ? `?system=${encodeURIComponent(now.dataset.system)}` : "";
-    const answer = await fetch(now.dataset.source + query).catch(() => null);
+    const answer = await fetch(now.dataset.source).catch(() => null);
     if (!answer || !answer.ok) return;
     const { times, of } = columns((await answer.json()).samples);
     if (!times.length) return;

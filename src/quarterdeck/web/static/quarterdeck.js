@@ -73,7 +73,7 @@
     if (document.hidden || waiting || out) return;
     waiting = setTimeout(refresh, Math.max(0, APART - (Date.now() - fetched)));
   }
-  const dirty = (field) => field.type === "hidden" ? false : field.tagName === "SELECT" ? [...field.options].some((o) => o.selected !== o.defaultSelected) : field.value !== field.defaultValue;
+  const dirty = (field) => field.type !== "hidden" && (field.tagName === "SELECT" ? [...field.options].some((o) => o.selected !== o.defaultSelected) : field.value !== field.defaultValue);
   const CONTROLS = "input, textarea, select";
   const callbacks = {
     beforeNodeMorphed: (old, fresh) => {
@@ -133,8 +133,7 @@
   // ---- what pages carry only with scripts
   function decorate() {
     all("[data-origin]").forEach((span) => { span.textContent = location.origin; });
-    const search = $("#row-filter");
-    if (search) sift(search.value);
+    if (wanted() || $("#row-filter")) sift(sifter()?.value || "");
   }
   function shown() { fetched = Date.now(); renewed = new Date(); misses = 0; sign(); decorate(); }
 
@@ -197,19 +196,30 @@
     return answer.text();
   }
 
-  // ---- filter of rows
+  // ---- filter of rows, as the address has it
+  const wanted = () => new URLSearchParams(location.search).get("filter");
   function sift(text) {
-    const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+    const words = text.toLowerCase().split(/\s+/);
     all("table[data-filter] tbody tr").forEach((row) => { row.hidden = !words.every((word) => row.textContent.toLowerCase().includes(word)); });
   }
-  function slash() {
-    let field = $("[data-slash]") || $("#row-filter");
+  function sifter() {
+    let field = $("#row-filter");
     const table = $("table[data-filter]");
     if (!field && table) {
       field = made("#sifter").firstChild;
-      field.addEventListener("input", () => sift(field.value));
+      field.value = wanted();
+      field.addEventListener("input", () => {
+        const url = new URL(location);
+        if (field.value) url.searchParams.set("filter", field.value); else url.searchParams.delete("filter");
+        history.replaceState(history.state, "", url);
+        sift(field.value);
+      });
       (table.closest(".scroll") || table).before(field);
     }
+    return field;
+  }
+  function slash() {
+    const field = $("[data-slash]") || sifter();
     if (field) { field.focus(); field.select(); } else palette();
   }
   function step(by) {
@@ -242,21 +252,18 @@
   async function palette() {
     ask("#finder");
     const field = $("#dialog input"), list = $("#found");
-    const query = new URLSearchParams(location.search).get("system");
-    const answer = await fetch("/palette" + (query ? `?system=${encodeURIComponent(query)}` : ""));
-    const items = answer.ok ? await answer.json() : [];
-    let chosen = 0, shown = [];
+    let items, hasty, chosen = 0, shown = [];
     function choose(index) {
       chosen = Math.min(Math.max(index, 0), shown.length - 1);
-      [...list.children].forEach((li, n) => li.setAttribute("aria-selected", String(n === chosen)));
+      [...list.children].forEach((li, n) => { li.ariaSelected = n === chosen; });
       if (list.children[chosen]) { list.children[chosen].scrollIntoView({ block: "nearest" }); field.setAttribute("aria-activedescendant", list.children[chosen].id); }
     }
     function show() {
+      if (!items) return;
       const text = field.value.toLowerCase().replaceAll(" ", "");
       shown = items.map((item) => [match(text, item.name.toLowerCase().replaceAll(" ", "")), item]).filter(([cost]) => cost >= 0).sort((a, b) => a[0] - b[0]).slice(0, 50).map(([, item]) => item);
       list.replaceChildren(...shown.map((item, n) => {
-        const li = make("li", { id: `found-${n}` }, make("span", { textContent: item.name }), make("span", { className: "dim", textContent: item.kind }));
-        li.setAttribute("role", "option");
+        const li = make("li", { id: `found-${n}`, role: "option" }, make("span", { textContent: item.name }), make("span", { className: "dim", textContent: item.kind }));
         li.addEventListener("click", () => follow(item.path));
         return li;
       }));
@@ -266,17 +273,21 @@
     field.addEventListener("input", show);
     field.addEventListener("keydown", (event) => {
       if (event.key === "ArrowDown") choose(chosen + 1); else if (event.key === "ArrowUp") choose(chosen - 1);
-      else if (event.key === "Enter" && shown[chosen]) follow(shown[chosen].path); else return;
+      else if (event.key === "Enter") { if (shown[chosen]) follow(shown[chosen].path); else hasty = !items; } else return;
       event.preventDefault();
     });
+    const answer = await fetch($("#finder").dataset.source);
+    items = answer.ok ? await answer.json() : [];
     show();
+    if (hasty && shown[0] && field.offsetParent) follow(shown[0].path); // Enter came first, and nobody has closed it since
   }
   let went = 0;
-  const fold = () => all(".systems").forEach((menu) => { menu.open = false; });
+  const fold = () => $(".systems")?.removeAttribute("open");
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") fold();
-    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") { event.preventDefault(); palette(); return; }
-    if (event.ctrlKey || event.metaKey || event.altKey || $("#dialog").open || event.target.matches(CONTROLS)) {
+    const held = event.ctrlKey || event.metaKey;
+    if (held && event.key.toLowerCase() === "k") { event.preventDefault(); palette(); return; }
+    if (held || event.altKey || $("#dialog").open || event.target.matches(CONTROLS)) {
       if (event.key === "Escape" && event.target.matches(CONTROLS)) event.target.blur();
       return;
     }
