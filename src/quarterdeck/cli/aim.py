@@ -14,7 +14,8 @@ from typing import Final
 
 from quarterdeck.cli.verbs import Reach, find
 
-_PROPOSED: Final = re.compile(r"(?<![\w./-])qd (?=[a-z])")
+_PROPOSED: Final = re.compile(r"(?<![\w./-])(?<!on that machine with )(?<!on its machine with )qd (?=[a-z])")
+"""A command in a sentence. What is to be said on another machine is said there as it is."""
 _WHOLE: Final = re.compile(r"(?:^|(?<=&& ))qd (?=[a-z])")
 """Where a list of commands has one: text inside of one, a reason for example, may speak of `qd` too."""
 _BEHIND: Final = re.compile(r" · |; |[\n]")

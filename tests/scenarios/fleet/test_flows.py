@@ -86,8 +86,8 @@ def test_traffic_is_seen_at_the_link_at_its_ends_and_in_the_samples(fleet):
 
 def test_an_agent_tells_its_verbs_what_they_take_and_what_waits_for_it(fleet):
     found = fleet.client.get("/v1/agents/core/worker")
-    assert found["verbs"]["take"] == {"payload": {"type": "integer"}, "doc": ""}
-    assert found["verbs"]["ignore"] == {"payload": None, "doc": "Answer too late for everybody."}
+    assert found["verbs"]["take"] == {"payload": {"type": "integer"}, "doc": "", "task": False}
+    assert found["verbs"]["ignore"] == {"payload": None, "doc": "Answer too late for everybody.", "task": False}
     assert found["verbs_reason"] == ""
     assert [r["name"] for r in found["replicas_seen"]] == ["core/worker-0", "core/worker-1"]
     before = found["stream"]["taken_in"]

@@ -58,6 +58,11 @@ def test_commands_in_a_sentence_are_completed_where_they_begin():
     assert THERE.text(said) == "qd --context a -s other get agents lists what there is; it's started with qd --context a up"
 
 
+def test_what_is_to_be_said_on_another_machine_is_said_there_as_it_is():
+    assert THERE.text("make one on that machine with qd token create") == "make one on that machine with qd token create"
+    assert THERE.text("start it on its machine with qd up, or choose: qd context list").startswith("start it on its machine with qd up,")
+
+
 def test_what_needs_a_system_that_nobody_named_gives_way_to_the_list_of_them():
     assert LOST.commands("qd status · qd logs -f · qd get changes") == "qd get systems · qd get changes"
     assert LOST.commands("qd status -s hello · qd explain other:back") == "qd status -s hello · qd explain other:back"
