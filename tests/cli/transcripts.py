@@ -191,6 +191,7 @@ BEHAVIOURS = {
         Step("qd task fork shelf-1 --from question --dry-run", also=WORK),
     ),
     "19-top": (
+        Step("until ! qd top | grep -q 'ready  *-'; do sleep 0.1; done"),
         Step("qd top | sort", also=NUMBERS),
         Step("qd top --help | head -n 24"),
     ),

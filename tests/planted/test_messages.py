@@ -57,7 +57,7 @@ BUGS = (
         "bus/posting.py",
         "        except (Unanswered, UserError):\n            return None  # each hears of its own\n",
         "        except (Unanswered, UserError):\n            found = {'stream': 'x', 'seq': 1}\n",
-        POSTING + "test_a_server_that_is_killed_again_and_again_loses_none_that_was_confirmed",
+        POSTING + "test_a_batch_that_the_server_took_to_its_grave_is_confirmed_to_nobody",
     ),
     Bug(
         "whoever gives up in a batch's name leaves the others waiting",

@@ -45,10 +45,10 @@ def no_logs(fleet):
 
 
 def mute(fleet):
-    """An agent that starts well and then holds its event loop."""
-    start = "\n\n@agent.start\nasync def hold() -> None:\n    asyncio.get_running_loop().call_later(0.02, time.sleep, 600)\n"
+    """An agent that starts well and holds its event loop as soon as it is asked whether it answers."""
+    hold = "import time\n\nfrom quarterdeck.agents import desk\n\ndesk.Desk._reserved = lambda *_: time.sleep(600)\n"
     good = (fleet.folder / "clerk.py").read_text()
-    (fleet.folder / "clerk.py").write_text(good.replace("import socket", "import asyncio\nimport socket\nimport time") + start)
+    (fleet.folder / "clerk.py").write_text(good.replace("import socket", f"import socket\n{hold}"))
     spec = fleet.spec.read_text()
     fleet.spec.write_text(spec.replace("hang_after: 2s", "hang_after: 10m"))
     return {}, lambda: (fleet.spec.write_text(spec), (fleet.folder / "clerk.py").write_text(good))
