@@ -313,7 +313,7 @@ def _descends(pid: int, began: int, ancestor: int) -> bool:
 
 def _prepare(home: Home) -> None:
     """Folders that only we may enter, and the preallocated stop order."""
-    for folder in (home.root, home.run, home.keys, home.logs, home.bus, home.revisions):
+    for folder in (home.root, home.run.parent, home.run, home.keys, home.logs, home.bus, home.revisions):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if folder.stat().st_uid != os.getuid():
             raise UserError(f"{folder} belongs to another user", hint="set QUARTERDECK_HOME")

@@ -37,7 +37,6 @@ def home(tmp_path, monkeypatch):
     root = tmp_path / "home"
     root.mkdir()
     monkeypatch.setenv("QUARTERDECK_HOME", str(root))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.delenv("QUARTERDECK_CONTEXT", raising=False)
     monkeypatch.delenv("NO_COLOR", raising=False)

@@ -113,7 +113,7 @@ def test_without_a_control_plane_the_node_is_asked(home, qd):
 
 def test_an_orphan_with_our_mark_is_found_and_ended(home, qd):
     sleeper = shutil.which("sleep")
-    ours = subprocess.Popen([sleeper, "60"], env={"QD_NODE": f"{home.run.name}:0123456789abcdef"})
+    ours = subprocess.Popen([sleeper, "60"], env={"QD_NODE": f"{home.mark}:0123456789abcdef"})
     other = subprocess.Popen([sleeper, "60"], env={"QD_NODE": "qd-ffffffffff:0123456789abcdef"})
     try:
         ran = qd("down", "--yes")
@@ -130,7 +130,7 @@ def test_an_orphan_that_will_not_listen_is_killed(home, qd, monkeypatch, until, 
     monkeypatch.setattr("quarterdeck.cli.down._SETTLE", 0.4)
     ready = tmp_path / "ready"
     program = f"trap '' TERM; touch {ready}; while :; do sleep 0.05; done"
-    deaf = subprocess.Popen(["/bin/sh", "-c", program], env={"QD_NODE": f"{home.run.name}:0123456789abcdef", "PATH": os.environ["PATH"]})
+    deaf = subprocess.Popen(["/bin/sh", "-c", program], env={"QD_NODE": f"{home.mark}:0123456789abcdef", "PATH": os.environ["PATH"]})
     until(ready.exists)
     assert qd("down", "--yes").code == 0
     assert deaf.wait(5) == -9
@@ -139,7 +139,7 @@ def test_an_orphan_that_will_not_listen_is_killed(home, qd, monkeypatch, until, 
 def test_a_member_of_our_control_group_is_ended_and_the_group_removed(home, qd, monkeypatch, tmp_path):
     """On a folder that stands in for the cgroup file system: members are read from its files, as the kernel lists them."""
     sleeper = subprocess.Popen([shutil.which("sleep"), "60"], env={})
-    group = tmp_path / "cgroups" / "pids" / home.run.name
+    group = tmp_path / "cgroups" / "pids" / home.mark
     (group / "front").mkdir(parents=True)
     members = group / "front" / "cgroup.procs"
     members.write_text(f"{sleeper.pid}\n")

@@ -61,7 +61,7 @@ def test_leftovers_without_a_control_plane_are_a_warning(fake, home, qd):
     fake.stop()
     (home.root / "x").touch()
     script = "import time; print(1, flush=True); time.sleep(60)"
-    left = subprocess.Popen([sys.executable, "-c", script], env={"QD_NODE": f"{home.run.name}:ab12"}, stdout=subprocess.PIPE)
+    left = subprocess.Popen([sys.executable, "-c", script], env={"QD_NODE": f"{home.mark}:ab12"}, stdout=subprocess.PIPE)
     try:
         left.stdout.readline()
         ran = qd("doctor", "-o", "json")
@@ -155,9 +155,10 @@ def test_with_systemd_it_is_written_enabled_and_taken_away(home, qd, systemctl, 
 
 
 @pytest.fixture
-def manager(home, systemctl, tmp_path):
+def manager(home, systemctl, tmp_path, monkeypatch):
     """What a real systemd needs in order to judge a user's unit."""
-    (tmp_path / "run").mkdir(mode=0o700, exist_ok=True)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "session"))
+    (tmp_path / "session").mkdir(mode=0o700)
 
 
 VERIFIABLE = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")

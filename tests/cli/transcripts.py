@@ -31,7 +31,6 @@ STABLE = (
     (r'("(?:pid|index|seq|incarnation|age_seconds|seconds|journal_records)": )[\d.]+', r"\1…"),
     (r"'(pid|index|seq)': \d+", r"'\1': …"),
     (r"(?m)^( Weakened +).*$", r"\1…"),
-    (r"(?m)^(  at): \S*/qd-[0-9a-f]{10}/", r"\1: RUN/"),
     (r"\buid:\d+", "uid:UID"),
     (r"\b(settings|code) [0-9a-f]{8} → [0-9a-f]{8}", r"\1 … → …"),
     (r"(?m)^(\s*-? ?(?:pid|since|index|seq|age_seconds): ).*$", r"\1…"),

@@ -22,7 +22,7 @@ from quarterdeck.errors import Forbidden, Transient
 from quarterdeck.model.home import Home
 
 MARK: Final = "QD_NODE"
-"""Every process below a node carries `QD_NODE=<name of the home's runtime folder>:<boot>` in its initial environment."""
+"""Every process below a node carries `QD_NODE=<mark of the home>:<boot>` in its initial environment."""
 _FRAME: Final = 16 << 20
 _CGROUPS: Final = Path("/sys/fs/cgroup")
 
@@ -106,7 +106,7 @@ def stop_node(home: Home, within: float) -> list[str] | None:
 
 
 def sweep_files(home: Home) -> None:
-    """Remove sockets that nobody listens at, and the runtime folder when it is empty."""
+    """Remove sockets that nobody listens at, and their folder when it is empty."""
     for path in (home.api_socket, home.node_socket):
         if path.is_socket() and not listens(path):
             path.unlink(missing_ok=True)
@@ -135,15 +135,15 @@ def listener(path: Path) -> int | None:
 
 
 def _marked(home: Home) -> Iterator[int]:
-    return iter(linux.marked(MARK, re.escape(home.run.name) + r":[0-9a-f]+"))
+    return iter(linux.marked(MARK, re.escape(home.mark) + r":[0-9a-f]+"))
 
 
 def _groups(home: Home) -> Iterator[Path]:
-    """Control groups called like this home's runtime folder, in whatever hierarchy."""
+    """Control groups called by this home's mark, in whatever hierarchy."""
     for place, folders, _ in os.walk(_CGROUPS):
-        if home.run.name in folders:
-            yield Path(place, home.run.name)
-            folders.remove(home.run.name)
+        if home.mark in folders:
+            yield Path(place, home.mark)
+            folders.remove(home.mark)
 
 
 def _members(group: Path) -> Iterator[int]:

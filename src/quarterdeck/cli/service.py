@@ -59,9 +59,7 @@ def install(session: Session, *, system_wide: SystemOption = False) -> None:
     for words in (("daemon-reload",), ("enable", "--now", unit.name)):
         _told(_systemctl(system_wide, *words))
     show(session, _described(unit, path, "installed"), lambda screen: screen.line(f"{unit.name} runs: {path}"), name=unit.name)
-    if system_wide and os.environ.get("XDG_RUNTIME_DIR"):
-        session.say("it has no login session: reach it with env -u XDG_RUNTIME_DIR qd status")
-    elif not system_wide:
+    if not system_wide:
         session.say(f"it runs while you are logged in; for ever with: loginctl enable-linger {pwd.getpwuid(os.getuid()).pw_name}")
     session.say("next: qd service status · qd status")
 
@@ -118,7 +116,7 @@ def run(session: Session) -> int:
 def _unit(session: Session, *, system_wide: bool) -> Unit:
     owner = pwd.getpwuid(session.home.root.stat().st_uid if session.home.root.exists() else os.getuid()).pw_name
     home = session.home
-    return Unit(home.root, Path(sys.executable), home.run.name.removeprefix("qd-"), owner if system_wide else "", dict(os.environ))
+    return Unit(home.root, Path(sys.executable), home.mark.removeprefix("qd-"), owner if system_wide else "", dict(os.environ))
 
 
 def _path(unit: Unit, *, system_wide: bool) -> Path:

@@ -26,7 +26,7 @@ class Unit:
 
     @property
     def name(self) -> str:
-        """One for each home; the mark is that of its runtime folder."""
+        """One for each home, by its mark."""
         return f"quarterdeck-{self.mark}.service"
 
     @property

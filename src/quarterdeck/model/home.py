@@ -1,4 +1,4 @@
-"""Where everything of one control plane lives on disk, and the short runtime folder for its sockets."""
+"""Where everything of one control plane lives on disk, and where its sockets are."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+_SOCKET_PATH: Final = 107
+"""Bytes that the path of a unix socket may have, unix(7)."""
+_LONGEST: Final = "node.sock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +29,17 @@ class Home:
         return cls(Path(state).absolute() / "quarterdeck")
 
     @property
+    def mark(self) -> str:
+        """The name of this home among the processes, control groups and units of a machine."""
+        return f"qd-{hashlib.sha256(str(self.root).encode()).hexdigest()[:10]}"
+
+    @property
     def run(self) -> Path:
-        """Sockets: short and hashed, because a unix socket path must stay below 108 bytes."""
-        mark = hashlib.sha256(str(self.root).encode()).hexdigest()[:10]
-        base = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/qd-{os.getuid()}"  # noqa: S108 the folder is made 0700 and its owner checked
-        return Path(base) / f"qd-{mark}"
+        """Sockets: in the home itself, where whoever asks finds them, or in /tmp where its path is too long for them (decision 022)."""
+        here = self.root / "run"
+        if len(os.fsencode(here / _LONGEST)) <= _SOCKET_PATH:
+            return here
+        return Path(f"/tmp/qd-{os.getuid()}") / self.mark  # noqa: S108 the folder is made 0700 and its owner checked
 
     @property
     def database(self) -> Path:
@@ -93,4 +104,4 @@ class Home:
     @property
     def node_socket(self) -> Path:
         """The control plane's door into the node."""
-        return self.run / "node.sock"
+        return self.run / _LONGEST

@@ -66,7 +66,7 @@ async def _attached(engine: LocalEngine) -> AsyncIterator[None]:
         await asyncio.wait([running])
         engine.node._detach()
         await _ended(engine.node.pid)
-        for pid in linux.marked("QD_NODE", engine.home.run.name + ":.*"):
+        for pid in linux.marked("QD_NODE", engine.home.mark + ":.*"):
             linux.kill(pid, signal.SIGKILL)
     assert not any(left.values()), left
 

@@ -300,7 +300,7 @@ class Fleet:
 
     def marked(self):
         """Processes below this home's node by command, of any boot."""
-        found = linux.marked("QD_NODE", re.escape(self.home.run.name) + ":.*")
+        found = linux.marked("QD_NODE", re.escape(self.home.mark) + ":.*")
         return {pid: self.command(pid) for pid in found}
 
     @staticmethod
@@ -322,7 +322,7 @@ class Fleet:
 
     def groups(self):
         """Control groups called like this home, in any hierarchy; other homes come and go meanwhile."""
-        mark = self.home.run.name
+        mark = self.home.mark
         return [str(Path(place, name)) for place, names, _ in os.walk("/sys/fs/cgroup") for name in names if mark in name]
 
     def close(self):

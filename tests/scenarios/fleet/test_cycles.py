@@ -35,10 +35,10 @@ def doors(fleet):
 
 def counted(fleet):
     """How many entries a home that is down has, by place."""
-    mark = fleet.home.run.name
+    mark = fleet.home.mark
     return {
         "home": len(list(fleet.home.root.rglob("*"))),
-        "runtime folder": len(list(fleet.home.run.parent.glob(f"{mark}*"))),
+        "sockets": len(list(fleet.home.run.glob("*"))),
         "shared memory": len(list(Path("/dev/shm").glob(f"*{mark}*"))),
         "control groups": len(fleet.groups()),
     }

@@ -218,10 +218,10 @@ class Bench:
 
     def groups(self):
         root = Path("/sys/fs/cgroup")
-        return list(root.glob(f"*/**/{self.home.run.name}")) if root.exists() else []
+        return list(root.glob(f"*/**/{self.home.mark}")) if root.exists() else []
 
     def marked(self):
-        return linux.marked("QD_NODE", self.home.run.name + ":.*")
+        return linux.marked("QD_NODE", self.home.mark + ":.*")
 
     def close(self):
         if not hasattr(self, "node"):

@@ -15,8 +15,7 @@ from quarterdeck.errors import Conflict, Terminal
 
 
 @pytest.fixture
-def session(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+def session(tmp_path):
     return Session.begin(Choices(home=tmp_path / "home"))
 
 

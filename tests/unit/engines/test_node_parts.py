@@ -197,7 +197,6 @@ def test_causes_of_an_end(status, known, text):
 
 
 def test_a_foreign_runtime_folder_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
     home = Home(tmp_path / "home")
     lifecycle.prepare(home)
     assert home.run.stat().st_mode & 0o777 == 0o700

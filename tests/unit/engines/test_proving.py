@@ -54,7 +54,7 @@ SLEEP = [sys.executable, "-c", "import time; print('here', flush=True); time.sle
 FAMILY = """
 import ctypes, os, subprocess, sys, time
 home, kind = sys.argv[1:]
-env = {"QD_TEST": f"{os.path.basename(os.environ['RUN'])}:00", "HOME": f"{home}/node/work/trio/core"}
+env = {"QD_TEST": f"{os.environ['MARK']}:00", "HOME": f"{home}/node/work/trio/core"}
 child = [sys.executable, "-c", "import time; print('here', flush=True); time.sleep(600)"]
 inner = f"import subprocess, sys, time; p = subprocess.Popen({child!r}, env={{}}); time.sleep(600)"
 subprocess.Popen([sys.executable, "-c", inner], env=env)
@@ -79,12 +79,12 @@ def _below(pid):
 
 def test_without_groups_the_mark_and_descent_tell(tmp_path):
     home = Home(tmp_path)
-    mark = f"{home.run.name}:0123"
+    mark = f"{home.mark}:0123"
     with (
         started(*SLEEP, QD_TEST=mark, HOME=f"{home.node}/work/trio/core/worker-3") as mine,
         started(*SLEEP, QD_TEST=mark) as nowhere,
         started(*SLEEP, QD_TEST="another:0123") as foreign,
-        started(sys.executable, "-c", FAMILY, str(tmp_path), "x", RUN=str(home.run)) as above,
+        started(sys.executable, "-c", FAMILY, str(tmp_path), "x", MARK=home.mark) as above,
     ):
         deadline = time.monotonic() + 10
         while len(_below(above)) < 2 and time.monotonic() < deadline:

@@ -76,7 +76,7 @@ class _Seen:
     """One look at /proc."""
 
     def __init__(self, home: Home, variable: str, node: int | None) -> None:
-        self._label = home.run.name
+        self._label = home.mark
         self._root, self._work = str(home.root), str(home.node / "work")
         self._mark = re.compile(rb"(?:\A|\0)" + re.escape(f"{variable}={self._label}:").encode())
         self._node = node

@@ -36,15 +36,16 @@ class Boot:
 
 def new_boot(home: Home) -> Boot:
     """A life with a fresh random id."""
-    return Boot(home.run.name, secrets.token_hex(8))
+    return Boot(home.mark, secrets.token_hex(8))
 
 
 def prepare(home: Home) -> None:
-    """Make the folders, private to this user. Raises Forbidden when the runtime folder belongs to somebody else."""
+    """Make the folders, private to this user. Raises Forbidden when that of the sockets, or what it is in, belongs to somebody else."""
     for folder in (home.root, home.node, home.logs, home.run.parent, home.run):
         folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
-    if home.run.stat().st_uid != os.getuid():
-        raise Forbidden(f"{home.run} belongs to another user", hint="remove it, or set XDG_RUNTIME_DIR", where=str(home.run))
+    for folder in (home.run.parent, home.run):
+        if folder.stat().st_uid != os.getuid():
+            raise Forbidden(f"{folder} belongs to another user", hint="remove it, or use another QUARTERDECK_HOME", where=str(folder))
 
 
 def lock(home: Home) -> int:

@@ -213,7 +213,7 @@ class Node:
         return {"processes": sorted(left_behind(self.place.boot)), "cgroups": cgroups, "sockets": self._sockets()}
 
     def _sockets(self) -> list[str]:
-        """In the runtime folder, but for the two doors that their owners close last."""
+        """In their folder, but for the two doors that their owners close last."""
         doors = {self.place.home.node_socket, self.place.home.api_socket}
         with contextlib.suppress(FileNotFoundError):  # the folder is gone, and all sockets with it
             return [str(path) for path in self.place.home.run.iterdir() if path.is_socket() and path not in doors]
