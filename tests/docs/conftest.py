@@ -16,30 +16,33 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from tests import machines
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(
-    r"(?:^<!-- not run: (?P<why>.+) -->\n)?^```(?P<kind>\w*)[ ]?(?P<info>[^`\n]*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
+    r"(?:^<!-- for: (?P<whom>[^\n]+?) -->\n)?^```(?P<kind>\w*)[ ]?(?P<info>[^`\n]*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
 )
 BEGINS = re.compile(r"^<!-- begins with: (.+) -->$", re.MULTILINE)
-FOLLOWS = re.compile(r"\s(-f|--follow|--watch|-w)\b")
-FOLLOWED_FOR = 1.5
+FOLLOWS = re.compile(r"\bqd\b[^|;&]*\s(-f|--follow|--watch|-w)\b")
+LOOKED_AT = re.compile(r"^qd login\b")
+"""What opens a browser, which it does on a terminal only."""
 MOVING = re.compile(
     r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?Z?"  # times
     r"|\b\d+(\.\d+)? ?(ms|s|min|h|d|[KMG]iB)\b"  # durations and sizes
+    r"|\b[B-DF-HJ-NP-TV-XZ]{4}-[B-DF-HJ-NP-TV-XZ]{4}\b"  # codes of qd login
     r"|(?<=ready)\s+\d+|(?<=quarantined)\s+\d+|\bpid \d+"  # processes
 )
 
 
 @dataclass(frozen=True)
 class Fence:
-    """One fenced block: `why` it is not run, if it says so; `info` is what follows the language."""
+    """One fenced block: `whom` it is for, where a page speaks to several; `info` is what follows the language."""
 
     where: str
     kind: str
     info: str
     text: str
-    why: str | None
+    whom: str | None
 
     @property
     def title(self):
@@ -60,7 +63,7 @@ def fences(path):
     name = path.relative_to(ROOT)
     for found in FENCE.finditer(text):
         line = text[: found.start("kind")].count("\n") + 1
-        yield Fence(f"{name}:{line}", found["kind"], found["info"], found["text"], found["why"])
+        yield Fence(f"{name}:{line}", found["kind"], found["info"], found["text"], found["whom"])
 
 
 def begins_with(path):
@@ -102,19 +105,19 @@ def _steady(text):
 class Shell:
     """Commands one after the other as in one terminal: folder, variables and the last exit code are kept."""
 
-    def __init__(self, folder, environment):
-        self.folder, self.environment, self.code = folder, environment, 0
+    def __init__(self, folder, environment, machine=None):
+        self.folder, self.environment, self.machine, self.code = folder, environment, machine, 0
         self.kept = Path(environment["HOME"], ".kept")
 
     def run(self, command, *, endless=False):
         """What a command printed, both streams in order; its exit code in `code`. One that is `endless` is interrupted."""
         keep = f"export -p > {self.kept}.vars; pwd > {self.kept}.pwd"
         script = f"(exit {self.code}); {command}\ncode=$?; {keep}; exit $code"
-        before = f". {self.kept}.vars; cd {shlex.quote(str(self.folder))}; " if Path(f"{self.kept}.vars").exists() else ""
+        before = self._before()
         if endless or FOLLOWS.search(command):
             return self._follow(before + command)
         ran = subprocess.run(
-            ["bash", "-c", before + script], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
+            [*self.through, "bash", "-c", before + script], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=100, check=False,
         )  # fmt: skip
         self.code = ran.returncode
@@ -123,7 +126,7 @@ class Shell:
 
     def converse(self, command, lines):
         """What stood on the terminal of a person who typed these lines and, once nothing more came, Ctrl-D."""
-        argv = ["script", "--quiet", "--return", "--command", command, "/dev/null"]
+        argv = [*self.through, "script", "--quiet", "--return", "--command", f"cd {shlex.quote(str(self.folder))}; {command}", "/dev/null"]
         environment = {**self.environment, "TERM": "xterm"}
         running = subprocess.Popen(
             argv, cwd=self.folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -138,10 +141,23 @@ class Shell:
         self.code = running.returncode
         return "\n".join(screened((printed + rest).decode()))
 
+    def at(self, folder):
+        """Another terminal of the same person."""
+        return Shell(folder, self.environment, self.machine)
+
+    @property
+    def through(self):
+        """Words that lead to the machine of this terminal."""
+        return self.machine.enter if self.machine else ()
+
+    def _before(self):
+        known = f". {self.kept}.vars; " if Path(f"{self.kept}.vars").exists() else ""
+        return f"{known}cd {shlex.quote(str(self.folder))}; " if known or self.machine else ""
+
     def _follow(self, command):
         """A command that goes on for ever is interrupted once it has printed something."""
         running = subprocess.Popen(
-            ["bash", "-c", f"exec {command}" if ";" not in command else command], cwd=self.folder, env=self.environment,
+            [*self.through, "bash", "-c", f"exec {command}" if ";" not in command else command], cwd=self.folder, env=self.environment,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         printed, deadline = b"", time.monotonic() + 10
@@ -155,8 +171,11 @@ class Shell:
 
 
 @contextmanager
-def place(*, example=False, checkout=False):
-    """A user's machine for a page: a home directory of its own, `qd` in the path, an empty folder or a copy of what the page needs."""
+def place(*, example=False, checkout=False, on=None):
+    """A user's machine for a page: a home directory of its own, `qd` in the path, an empty folder or a copy of what the page needs.
+
+    `on` makes it really another one: its name, and its number on the cable.
+    """
     home = Path(tempfile.mkdtemp(prefix="qd-page-"))
     folder = home / "here"
     if checkout:
@@ -173,11 +192,15 @@ def place(*, example=False, checkout=False):
         "PATH": f"{Path(sys.executable).parent}:{own['PATH']}",
         "NO_COLOR": "1",
     }
-    shell = Shell(folder, environment)
     try:
-        yield shell
+        if on:
+            with machines.machine(on[0], home, on[1]) as machine:
+                apart = {k: v for k, v in environment.items() if k not in ("QUARTERDECK_PORT", "XDG_RUNTIME_DIR")}
+                yield Shell(folder, apart | {"USER": "root"}, machine)
+        else:
+            yield Shell(folder, environment)
     finally:
-        for kept in {home / ".local/state/quarterdeck", folder / "trial-home"}:
+        for kept in {home / ".local/state/quarterdeck", folder / "trial-home"} if not on else ():
             if kept.exists():
                 argv = ["qd", "--home", str(kept), "down", "--yes"]
                 subprocess.run(argv, env=environment, capture_output=True, timeout=60, check=False)
@@ -197,28 +220,44 @@ def _copy_of_the_checkout(folder):
     (folder / ".venv").symlink_to(Path(sys.prefix))
 
 
-def follow(path, shell):
+def follow(path, shell, **others):
     """Do what a page says, in order; raises AssertionError with what was printed where it shows something else."""
+    for _ in steps(path, shell, **others):
+        """One after the other."""
+
+
+def steps(path, shell, **others):
+    """Each command that a page says to whom, with what it printed, once it is done and was as shown.
+
+    `others` are those whom the page speaks to beside the one at `shell`, with `_` for a space; who is not there does nothing.
+    """
+    people = {None: shell, **{name.replace("_", " "): other for name, other in others.items()}}
     for fence in fences(path):
-        if fence.title and not fence.why:
+        if fence.title:
             (shell.folder / fence.title).write_text(fence.text)
-        if fence.kind not in ("console", "sh") or fence.why:
+        if fence.kind not in ("console", "sh") or fence.whom not in people:
             continue
         for command, shown in fence.commands():
-            lines = typed(command, shown)
-            printed = shell.converse(command, lines) if lines else shell.run(command)
-            told = f"{fence.where}: $ {command}\nexit {shell.code}, printed:\n{printed}\nshown:\n" + "\n".join(shown)
-            assert shell.code == 0, told
-            if lines:  # what an agent logs comes whenever it comes
-                assert [line for line in shown if not any(alike([line], [one]) for one in printed.splitlines())] == [], told
-            else:
-                assert not shown or alike(shown, printed.splitlines()), told
+            yield command, _done(fence, command, shown, people[fence.whom])
+
+
+def _done(fence, command, shown, shell):
+    lines = typed(command, shown)
+    talks = lines or LOOKED_AT.search(command)
+    printed = shell.converse(command, lines or ()) if talks else shell.run(command)
+    told = f"{fence.where}: $ {command}\nexit {shell.code}, printed:\n{printed}\nshown:\n" + "\n".join(shown)
+    assert shell.code == 0, told
+    if talks:  # what an agent logs comes whenever it comes
+        assert [line for line in shown if not any(alike([line], [one]) for one in printed.splitlines())] == [], told
+    else:
+        assert not shown or alike(shown, printed.splitlines()), told
+    return printed
 
 
 @pytest.fixture(scope="session")
 def documents():
     """How to read and follow the documents."""
-    return SimpleNamespace(fences=fences, begins_with=begins_with, alike=alike, place=place, follow=follow, root=ROOT)
+    return SimpleNamespace(fences=fences, begins_with=begins_with, alike=alike, place=place, follow=follow, steps=steps, root=ROOT)
 
 
 @pytest.fixture(scope="module")
