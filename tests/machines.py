@@ -5,6 +5,7 @@ nothing of this machine changes. Its first process is systemd, so that orphans a
 after which the machine boots again from the same disk. Machines reach each other by a cable, and nothing else.
 """
 
+import ctypes
 import os
 import shutil
 import signal
@@ -144,6 +145,19 @@ class Machine:
         (pid,) = Path(f"/proc/{self.first.pid}/task/{self.first.pid}/children").read_text().split()
         return int(pid)
 
+    @contextmanager
+    def network(self):
+        """Sockets that this thread opens meanwhile are in this machine's network (setns(2))."""
+        own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        its = os.open(f"/proc/{self.hardware.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _enter(its)
+            yield
+        finally:
+            _enter(own)
+            os.close(own)
+            os.close(its)
+
     def log_in(self):
         """As pam_systemd does: the user's own systemd and the folder of the session are there until `log_out`."""
         self.run("systemctl", "start", "user@0.service")
@@ -162,6 +176,11 @@ class Machine:
         except (OSError, ValueError):  # it is about to be born
             return "off"
         return asked.stdout.strip() or asked.stderr.strip()
+
+
+def _enter(namespace):
+    if ctypes.CDLL(None, use_errno=True).setns(namespace, 0) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
 
 
 def _own_groups():

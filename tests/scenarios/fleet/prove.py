@@ -292,6 +292,11 @@ class Attack:
             elif kind:
                 self.strike(chance, kind)
             time.sleep(0.05 + chance.random() * 0.4)
+        return self.end([*customers, humans])
+
+    def end(self, threads):
+        """No more orders; those that are open come to their end. Gives what is wrong."""
+        *customers, humans = threads
         self._closed.set()
         for thread in customers:
             thread.join(60)
