@@ -137,7 +137,12 @@ class Shell:
         while heard and (piece := os.read(running.stdout.fileno(), 65536)):
             printed += piece
             heard = select.select([running.stdout], [], [], 3)[0]
-        rest, _ = running.communicate(timeout=30)
+        try:
+            rest, _ = running.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.communicate()
+            raise
         self.code = running.returncode
         return "\n".join(screened((printed + rest).decode()))
 
@@ -185,7 +190,7 @@ def place(*, example=False, checkout=False, on=None):
     else:
         folder.mkdir()
     foreign = ("QUARTERDECK", "MAKE", "MFLAGS")  # these tests may run below a make of their own, which then speaks of folders
-    own = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
+    own = {k: v for k, v in os.environ.items() if not k.startswith(foreign) and k != "CI"}  # a person's terminal, which may open a browser
     environment = own | {
         "HOME": str(home),
         "QUARTERDECK_PORT": "0",

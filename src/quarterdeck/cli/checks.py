@@ -137,15 +137,15 @@ def _pids() -> Iterator[int]:
 
 def cgroups() -> Finding:
     """Makes a control group as the node would, and takes it away again."""
-    from quarterdeck.engines.local.node import rooms  # noqa: PLC0415 the node's own judgement
+    from quarterdeck.engines.local.node import ground  # noqa: PLC0415 the node's own judgement
 
     label = f"qd-doctor-{os.getpid()}"
-    found = rooms.find(label)
+    found = ground.find(label)
     for folder in set(found.bases.values()):
         folder.rmdir()
     missing = [text for text in found.weakenings if text != "cgroup v1"]
     if found.version == "none":
-        mend = "run under systemd (qd service install delegates one), as root, or in a container with a writable cgroup"
+        mend = "where systemd runs: loginctl enable-linger, then qd down and qd up; else as root, or in a container with a writable cgroup"
         return Finding("cgroups", "warning", "none can be made: a cluster's quota of CPU and memory does not hold", mend)
     named = f"{found.version}, {' '.join(sorted(found.bases))}"
     if missing:

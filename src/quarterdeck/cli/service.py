@@ -75,6 +75,8 @@ def uninstall(session: Session, *, system_wide: SystemOption = False) -> None:
         raise NotFound(f"there is no {path}", hint="qd service status; a unit of the machine is removed with --system-wide")
     if _systemd():
         _told(_systemctl(system_wide, "disable", "--now", unit.name))
+    if listens(session.home.api_socket) or listens(session.home.node_socket):  # of a unit that has failed systemd ends nothing
+        subprocess.run(unit.stop, check=False, stdout=subprocess.DEVNULL)  # noqa: S603 our own words
     path.unlink()
     if _systemd():
         _told(_systemctl(system_wide, "daemon-reload"))

@@ -30,19 +30,27 @@ class Unit:
         return f"quarterdeck-{self.mark}.service"
 
     @property
+    def stop(self) -> list[str]:
+        """What ends the fleet."""
+        return self._does("down", "--yes", "--within", f"{DRAINS}s")
+
+    def _does(self, *words: str) -> list[str]:
+        return [str(self.python), "-m", "quarterdeck.cli.main", "--home", str(self.home), *words]
+
+    @property
     def text(self) -> str:
         """The file. What runs is a keeper in the foreground: the control plane and the node restart each other, and it restarts both.
 
         `KillMode=process`: when the keeper alone dies the agents go on, and the next one finds them. A stop is `qd down`, with its proof.
         """
-        command = f"{_word(str(self.python))} -m quarterdeck.cli.main --home {_word(str(self.home))}"
+        start, stop = (" ".join(map(_word, argv)) for argv in (self._does("service", "run"), self.stop))
         named = {**{k: v for k, v in (self.environ or {}).items() if k in INHERITED and v}, "PATH": f"{self.python.parent}:{_PATH}"}
         service = [
             "Type=exec",
             *([f"User={self.user}"] if self.user else []),
             *(f"Environment={_quoted(f'{name}={value}')}" for name, value in named.items()),
-            f"ExecStart={command} service run",
-            f"ExecStop={command} down --yes --within {DRAINS}s",
+            f"ExecStart={start}",
+            f"ExecStop={stop}",
             "Restart=on-failure",
             "RestartSec=2",
             "KillMode=process",

@@ -11,7 +11,7 @@ from quarterdeck.api import listening
 from quarterdeck.api.door import Place
 from quarterdeck.cli import checks, checks_home
 from quarterdeck.clock import VirtualClock
-from quarterdeck.engines.local.node import rooms
+from quarterdeck.engines.local.node import ground, rooms
 from quarterdeck.engines.local.node.isolation import Isolation
 from quarterdeck.errors import UserError
 from quarterdeck.model.home import Home
@@ -57,7 +57,7 @@ def test_without_landlock_and_without_root_agents_can_read_the_home():
 def test_every_weakening_of_the_machine_has_its_row(monkeypatch):
     """The dashboard's settings say that the doctor tells how to mend them."""
     old = rooms.Cgroups("v1", {name: Path(f"/{name}") for name in ("cpu", "memory", "pids")})
-    monkeypatch.setattr(rooms, "find", lambda _label: old)
+    monkeypatch.setattr(ground, "find", lambda _label: old)
     monkeypatch.setattr(Path, "rmdir", lambda _path: None)
     assert (checks.cgroups().status, "nothing is wrong, but weaker" in checks.cgroups().found) == ("ok", True)
     assert (checks.sandbox(Isolation(uid=True, landlock=0)).status, checks.UNSANDBOXED[:11]) == ("ok", "unsandboxed")

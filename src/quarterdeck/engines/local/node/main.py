@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from quarterdeck import linux, stop_order
 from quarterdeck.clock import SystemClock
-from quarterdeck.engines.local.node import isolation, lifecycle, rooms
+from quarterdeck.engines.local.node import ground, isolation, lifecycle
 from quarterdeck.engines.local.node.events import Events
 from quarterdeck.engines.local.node.logs import Logs
 from quarterdeck.engines.local.node.node import Node
@@ -76,7 +76,7 @@ async def _run(home: Home, boot: lifecycle.Boot, options: argparse.Namespace) ->
             home,
             boot,
             clock,
-            rooms.find(boot.label),
+            ground.find(boot.label),
             isolation.find(home),
             Logs(home.logs, clock),
             events,

@@ -18,8 +18,7 @@ from quarterdeck import linux
 from quarterdeck.model.desired import Quota
 from quarterdeck.model.table import Table
 
-_ROOT: Final = Path("/sys/fs/cgroup")
-_CONTROLLERS: Final = ("memory", "pids", "cpu")
+CONTROLLERS: Final = ("memory", "pids", "cpu")
 _PIDS_PER_REPLICA: Final = 256
 _PERIOD_US: Final = 100_000
 _EMPTIED_WITHIN: Final = 2.0
@@ -67,8 +66,10 @@ class Cgroups:
         folders = self.folders(name)
         for folder in set(folders.values()):
             folder.mkdir(parents=True, exist_ok=True)
-            if self.version == "v2" and not leaf:
-                (folder / "cgroup.subtree_control").write_text(" ".join(f"+{controller}" for controller in folders))
+            if self.version == "v2":
+                between = [folder.parents[n] for n in range(len(Path(name).parts) - 1)]
+                for inner in reversed(between if leaf else [folder, *between]):
+                    pass_on(inner, folders)
         for controller, folder in folders.items():
             for file, value in _settings(self.version, controller, limits):
                 (folder / file).write_text(value)
@@ -121,52 +122,9 @@ class Cgroups:
 NONE: Final = Cgroups("none", {})
 
 
-def find(label: str) -> Cgroups:
-    """The cgroups below which this process may make groups called `label`, which is made anew: what was in it is killed."""
-    return _version_1(label) or _version_2(label) or NONE
-
-
-def _version_1(label: str) -> Cgroups | None:
-    own = dict(_own_groups())
-    bases = {}
-    for controller in _CONTROLLERS:
-        for parent in (_ROOT / controller / own.get(controller, "/").lstrip("/"), _ROOT / controller):
-            if (parent / "cgroup.procs").exists() and _usable(parent / label):
-                bases[controller] = parent / label
-                break
-    return Cgroups("v1", bases) if bases else None
-
-
-def _version_2(label: str) -> Cgroups | None:
-    base = _ROOT / dict(_own_groups()).get("", "/").lstrip("/")
-    if not (base / "cgroup.controllers").exists():
-        return None
-    usable = [name for name in _CONTROLLERS if name in (base / "cgroup.controllers").read_text().split()]
-    try:
-        (base / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in usable))
-    except OSError:  # not delegated to this user, or processes live directly in it: no groups then
-        return None
-    if not usable or not _usable(base / label):
-        return None
-    (base / label / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in usable))
-    return Cgroups("v2", dict.fromkeys(usable, base / label))
-
-
-def _own_groups() -> Iterable[tuple[str, str]]:
-    """(controller, path) of this process; the empty controller is version 2."""
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
-        _, controllers, path = line.split(":", 2)
-        for controller in controllers.split(","):
-            yield controller, path
-
-
-def _usable(base: Path) -> bool:
-    try:
-        empty(base)
-        base.mkdir(exist_ok=True)
-    except OSError:  # read-only or not ours
-        return False
-    return os.access(base / "cgroup.procs", os.W_OK)
+def pass_on(folder: Path, controllers: Iterable[str]) -> None:
+    """Let groups below one of version 2 have these controllers; raises OSError where processes live in it."""
+    (folder / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in controllers))
 
 
 def _settings(version: str, controller: str, limits: Limits) -> Iterable[tuple[str, str]]:
