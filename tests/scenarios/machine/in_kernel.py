@@ -42,7 +42,7 @@ def grab(mib: int) -> int:
 
 
 def run(home, *words, check=True):
-    by = ("setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups") if home == ADAS else ()
+    by = ("setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups", "env", "TMPDIR=/run/ada") if home == ADAS else ()
     ran = subprocess.run([*by, QD, "--home", home, *words], capture_output=True, text=True, check=False, timeout=120)
     assert ran.returncode == 0 or not check, f"{words}: {ran.returncode}\n{ran.stdout}{ran.stderr}"
     return ran

@@ -59,18 +59,18 @@ def _version_2(label: str) -> Cgroups | None:
 def _built(base: Path, label: str) -> Cgroups | None:
     """Groups below a group; None where that is not for us to do."""
     usable = [name for name in CONTROLLERS if name in (base / "cgroup.controllers").read_text().split()]
-    if not usable or not _opened(base, usable) or not _usable(base / label):
+    if not usable or not _opened(base, usable, ours=_is_scope(base, label)) or not _usable(base / label):
         return None
     pass_on(base / label, usable)
     return Cgroups("v2", dict.fromkeys(usable, base / label))
 
 
-def _opened(base: Path, controllers: Sequence[str]) -> bool:
-    """Whether groups below have these controllers now. Who lives in a delegated group moves into one below it, or it could have none."""
+def _opened(base: Path, controllers: Sequence[str], *, ours: bool) -> bool:
+    """Whether groups below have these controllers now. Who lives in a group that is ours to divide moves into one below it."""
     with contextlib.suppress(OSError):  # not ours, or somebody lives there
         pass_on(base, controllers)
         return True
-    if not _delegated(base):
+    if not ours and not _delegated(base):
         return False
     with contextlib.suppress(OSError):
         (base / PLATFORM).mkdir(exist_ok=True)
@@ -82,6 +82,11 @@ def _opened(base: Path, controllers: Sequence[str]) -> bool:
         pass_on(base, controllers)
         return True
     return False
+
+
+def _is_scope(folder: Path, label: str) -> bool:
+    """A scope that a node of this home asked for. That of a user's systemd does not always have the mark."""
+    return folder.name.startswith(f"{label}-") and folder.name.endswith(".scope")
 
 
 def _delegated(folder: Path) -> bool:
@@ -100,7 +105,7 @@ def _enter_scope(label: str) -> None:
     """
     uid, own = os.getuid(), _own()
     outlives = uid == 0 or f"user@{uid}.service" in own.parts or (_LINGERS / pwd.getpwuid(uid).pw_name).exists()
-    if own.name.startswith(f"{label}-") or not outlives or not _BOOTED.exists() or shutil.which("busctl") is None:
+    if _is_scope(own, label) or not outlives or not _BOOTED.exists() or shutil.which("busctl") is None:
         return
     name = f"{label}-{secrets.token_hex(4)}.scope"
     properties = {
