@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
+from quarterdeck.errors import UserError
 from quarterdeck.spec.problems import Finding, shown
 from quarterdeck.spec.system import AgentSpec, SystemSpec
 
@@ -55,11 +56,18 @@ def check(system: SystemSpec, base: Path) -> tuple[Finding, ...]:
 
 
 def look_up(agents: dict[str, AgentSpec], code: Path, *, limit: float = LIMIT) -> tuple[Lookup, ...]:
-    """Look up the entry point of each agent below `code`, within `limit` seconds in all, in one child unless the code ends it."""
+    """Look up the entry point of each agent below `code`, within `limit` seconds in all, in one child unless the code ends it.
+
+    Raises UserError where there is no place for a temporary file, or no room for a process.
+    """
     deadline = time.monotonic() + limit
     results: dict[str, Lookup] = {}
     while waiting := {name: agent for name, agent in agents.items() if name not in results}:
-        done, cause = _run(waiting, code, deadline)
+        try:
+            done, cause = _run(waiting, code, deadline)
+        except OSError as error:
+            hint = "make room for temporary files, or set TMPDIR to a folder that can be written"
+            raise UserError(f"the code of agents cannot be looked at: {error.strerror or error}", hint=hint) from error
         results.update(done)
         stuck = next((name for name in waiting if name not in results), None)
         if stuck is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from quarterdeck.errors import UserError
 from quarterdeck.spec.entry import look_up
 from quarterdeck.spec.system import AgentSpec
 
@@ -118,6 +119,13 @@ def test_what_a_killed_parent_left_is_removed_and_nothing_of_one_that_lives(tree
     in_use.mkdir()
     assert look_up(agents(b="agents:intake"), tree)[0].found
     assert sorted(path.name for path in tmp_path.glob("qd-entry-*")) == [in_use.name]
+
+
+def test_without_a_place_for_temporary_files_it_is_said(tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not there"))
+    with pytest.raises(UserError, match="the code of agents cannot be looked at: No such file or directory") as raised:
+        look_up(agents(b="agents:intake"), tree)
+    assert "TMPDIR" in raised.value.hint
 
 
 def gone(pid: int) -> bool:
