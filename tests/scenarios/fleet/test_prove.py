@@ -4,7 +4,8 @@ import json
 import os
 
 import pytest
-from tests.scenarios.fleet.prove import BANK, SPEC, Attack, Sink
+from tests.scenarios.fleet.prove import BANK, SPEC, Attack
+from tests.scenarios.fleet.sink import Sink
 
 KILLS = int(os.environ.get("QUARTERDECK_PROVE_KILLS", "60"))
 MANY = 500

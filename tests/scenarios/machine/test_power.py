@@ -10,7 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 from tests import machines
-from tests.scenarios.fleet.prove import BANK, SPEC, Attack, Sink
+from tests.scenarios.fleet.prove import BANK, SPEC, Attack
+from tests.scenarios.fleet.sink import Sink
 
 from quarterdeck.model.home import Home
 
