@@ -57,7 +57,9 @@ def _version_2(label: str) -> Cgroups | None:
 
 
 def _built(base: Path, label: str) -> Cgroups | None:
-    """Groups below a group; None where that is not for us to do."""
+    """Groups below a group; None where that is not for us to do, or where it cannot be seen, as outside a container."""
+    if not (base / "cgroup.controllers").exists():
+        return None
     usable = [name for name in CONTROLLERS if name in (base / "cgroup.controllers").read_text().split()]
     if not usable or not _opened(base, usable, ours=_is_scope(base, label)) or not _usable(base / label):
         return None
@@ -104,7 +106,7 @@ def _enter_scope(label: str) -> None:
     is shut down, the unit of the home ends the fleet, and the scope ends after it.
     """
     uid, own = os.getuid(), _own()
-    outlives = uid == 0 or f"user@{uid}.service" in own.parts or (_LINGERS / pwd.getpwuid(uid).pw_name).exists()
+    outlives = uid == 0 or f"user@{uid}.service" in own.parts or _lingers(uid)
     if _is_scope(own, label) or not outlives or not _BOOTED.exists() or shutil.which("busctl") is None:
         return
     name = f"{label}-{secrets.token_hex(4)}.scope"
@@ -128,6 +130,13 @@ def _enter_scope(label: str) -> None:
         deadline = time.monotonic() + _MOVED_WITHIN
         while _own().name != name and time.monotonic() < deadline:  # the answer comes before it is done
             time.sleep(0.005)
+
+
+def _lingers(uid: int) -> bool:
+    """Whether the systemd of a user outlives the user's sessions."""
+    with contextlib.suppress(KeyError):  # nobody has this number, as in many containers
+        return (_LINGERS / pwd.getpwuid(uid).pw_name).exists()
+    return False
 
 
 def _own() -> Path:
