@@ -118,7 +118,7 @@ def run(session: Session) -> int:
 def _unit(session: Session, *, system_wide: bool) -> Unit:
     owner = pwd.getpwuid(session.home.root.stat().st_uid if session.home.root.exists() else os.getuid()).pw_name
     home = session.home
-    return Unit(home.root, Path(sys.executable), home.mark.removeprefix("qd-"), owner if system_wide else "", dict(os.environ))
+    return Unit(home.root, Path(sys.executable), home.mark, owner if system_wide else "", dict(os.environ))
 
 
 def _path(unit: Unit, *, system_wide: bool) -> Path:

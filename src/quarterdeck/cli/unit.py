@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from quarterdeck.model.home import unit_name
+
 INHERITED: Final = tuple(f"QUARTERDECK_{name}" for name in ("PORT", "BIND", "TLS_CERT", "TLS_KEY", "PUBLIC_URL", "NATS_SERVER"))
 """Variables that shape a control plane; those that are set when the unit is written stand in it."""
 DRAINS: Final = 30
@@ -27,7 +29,7 @@ class Unit:
     @property
     def name(self) -> str:
         """One for each home, by its mark."""
-        return f"quarterdeck-{self.mark}.service"
+        return unit_name(self.mark)
 
     @property
     def stop(self) -> list[str]:

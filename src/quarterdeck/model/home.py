@@ -13,6 +13,11 @@ _SOCKET_PATH: Final = 107
 _LONGEST: Final = "node.sock"
 
 
+def unit_name(mark: str) -> str:
+    """The systemd unit of the home that has this mark."""
+    return f"quarterdeck-{mark.removeprefix('qd-')}.service"
+
+
 @dataclass(frozen=True, slots=True)
 class Home:
     """Paths below QUARTERDECK_HOME. Nothing is created here; `root` is absolute."""

@@ -1,4 +1,4 @@
-"""What is done on a machine with control groups of version 2: a fleet from a session, then one from a unit. Prints a JSON line of each.
+"""What is done on a machine with control groups of version 2: fleets from a session, of a user, from a unit. Prints a JSON line of each.
 
 Carried out as root, by a systemd; whoever waits for this machine reads the lines.
 """
@@ -59,15 +59,15 @@ def eventually(look, within=60.0):
     return found
 
 
-def groups(label="qd-??????????"):
-    """Folders of groups that are called like a home, below that of which unit."""
-    return [found for found in GROUPS.rglob(label) if found.is_dir()]
+def groups():
+    """Folders of our scopes and of the groups in them."""
+    return [str(found) for found in GROUPS.rglob("*qd-*") if found.is_dir()]
 
 
 def left():
     """Groups of ours that are there still once systemd has had time to take its scope away."""
-    eventually(lambda: not groups("*qd-*"), within=10)
-    return [str(one) for one in groups("*qd-*")]
+    eventually(lambda: not groups(), within=10)
+    return groups()
 
 
 def replicas(home):

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from quarterdeck.engines.local.node.rooms import CONTROLLERS, NONE, Cgroups, empty, members, pass_on
+from quarterdeck.model.home import unit_name
 
 PLATFORM: Final = "platform"
 """The group of keeper, control plane and node below a delegated one: only groups without groups below them have processes."""
@@ -115,7 +116,7 @@ def _enter_scope(label: str) -> None:
         "Delegate": ("b", "true"),
         "TasksMax": ("t", str(2**64 - 1)),
         "CollectMode": ("s", "inactive-or-failed"),
-        "Before": ("as", "1", f"quarterdeck-{label.removeprefix('qd-')}.service"),
+        "Before": ("as", "1", unit_name(label)),
         "Description": ("s", "Quarterdeck fleet"),
     }
     argv = [
