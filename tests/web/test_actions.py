@@ -285,7 +285,7 @@ def test_slash_filters_rows_and_escape_leaves_the_field(surf):
 def test_g_and_a_letter_goes_to_a_page_j_and_k_walk_its_rows_and_enter_opens(surf):
     surf.go("/")
     press(surf, "g", "j")
-    surf.wait("document.querySelector('h1').textContent === 'Journal'")
+    surf.wait("document.activeElement === document.querySelector('h1') && document.activeElement.textContent === 'Journal'")
     press(surf, "j")
     first = focused(surf)
     press(surf, "j")
